@@ -1,11 +1,14 @@
-"""Execute notebooks in place, in order, each in a process of its own, and store small outputs.
+"""Execute notebooks in order, each in a process of its own, and store small outputs.
 
-Usage: python assets/execute_notebooks.py [notebook ...]      (all of nbs/ by default)
+Usage: python assets/execute_notebooks.py [--to FOLDER] [notebook ...]
+
+All of nbs/ by default, in place unless a folder for the executed copies is named.
 
 Cells that nbdev's tests skip (`#| eval: false` and the tst_flags of settings.ini) keep the outputs they have.
 A Plotly figure is stored twice: as a div without plotly.js for the HTML book, and as a PNG for the PDF and for GitHub.
 The PNG needs a Chromium; without one a figure is stored without it, and a line says so.
 """
+import argparse
 import hashlib
 import os
 import re
@@ -49,8 +52,8 @@ def use_report_renderer():
     pio.renderers.default = "report"
 
 
-def execute(path: Path):
-    "Run one notebook in this process and write its outputs into it; the first error ends it."
+def execute(path: Path, target: Path):
+    "Run one notebook in this process and write it with its outputs to `target`; the first error ends it."
     from execnb.nbio import read_nb, write_nb
     from execnb.shell import CaptureShell
     from nbdev.config import get_config
@@ -66,22 +69,29 @@ def execute(path: Path):
         cell.outputs, cell.execution_count = [], number
         shell.cell(cell)
         if shell.exc:
-            sys.exit(f"{path}: {shell.prettytb(fname=path)}")
-    write_nb(notebook, path)
+            sys.exit(shell.prettytb(fname=path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_nb(notebook, target)
 
 
-def main(names: list[str]):
-    "Execute the named notebooks, or all of them in the order of the book."
-    paths = [Path(n).resolve() for n in names] or sorted((root / "nbs").rglob("[!.]*.ipynb"))
-    for path in paths:
+def main():
+    "Execute the notebooks that the command line names."
+    options = argparse.ArgumentParser(description="Execute notebooks in order and store small outputs.")
+    options.add_argument("notebooks", nargs="*", type=Path, help="all of nbs/ by default, in the order of the book")
+    options.add_argument("--to", type=Path, help="folder for executed copies; in place by default")
+    options.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
+    options = options.parse_args()
+    for path in [n.resolve() for n in options.notebooks] or sorted((root / "nbs").rglob("[!.]*.ipynb")):
+        target = path if options.to is None else options.to.resolve() / path.relative_to(root / "nbs")
+        if options.here:
+            return execute(path, target)
+        print(path.relative_to(root), end="", flush=True)
         start = time.perf_counter()
-        print(path.relative_to(root), flush=True)
-        subprocess.run([sys.executable, __file__, "--one", path], check=True, env=os.environ | {"TQDM_DISABLE": "1"})
+        command = [sys.executable, __file__, "--here", path] + (["--to", options.to.resolve()] if options.to else [])
+        if code := subprocess.run(command, env=os.environ | {"TQDM_DISABLE": "1"}).returncode:
+            sys.exit(code)
         print(f"  {time.perf_counter() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        execute(Path(sys.argv[2]))
-    else:
-        main(sys.argv[1:])
+    main()

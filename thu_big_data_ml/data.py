@@ -40,6 +40,8 @@ def sniff(path: str | Path) -> dict: # `sep`, `header` (bool), `names` of the fi
     sep = next((s for s in ("::", "\t", ",") if s in first), " ")
     fields = first.split(sep) if sep != " " else first.split()
     header = re.search("[a-z]", fields[0], re.I) is not None
+    if not header and len(fields) > len(columns):
+        raise RatingFileError(f"{path}:1: {len(fields)} fields. Expected: {' '.join(columns)}.")
     return dict(sep=sep, header=header, names=field_names(fields) if header else columns[:max(len(fields), 3)])
 
 def field_names(
@@ -57,7 +59,7 @@ def parse_columns(path: str, layout: dict) -> pd.DataFrame:
         names = [n for name in names for n in (name, f"_{name}")][:-1]
     kinds = dict(user_id="int64", movie_id="int64", rating="float32", date="category")
     frame = pd.read_csv(path, sep={"::": ":", " ": r"\s+"}.get(sep, sep), names=names, header=None, skiprows=int(layout["header"]),
-        usecols=[n for n in names if n in kinds], dtype=kinds, engine="c", encoding="utf-8-sig", index_col=False, skip_blank_lines=False)
+        dtype=kinds, engine="c", encoding="utf-8-sig", index_col=False, skip_blank_lines=False)
     if "date" in frame:
         frame["date"] = parse_dates(frame["date"])
     return frame[[c for c in columns if c in frame]]
@@ -115,15 +117,13 @@ def parse_ratings(
     if missing := set(columns[:3]) - set(layout["names"]):
         raise RatingFileError(f"{path}:1: the header names no {' and no '.join(sorted(missing))}. Expected: {' '.join(columns)}.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning) # a line with a field too many
-            ratings = parse_columns(path, layout)
+        ratings = parse_columns(path, layout)
         if len(ratings) and ratings["rating"].between(*rating_scale).all():
             return resolve_duplicates(ratings, duplicates, f"{path}: lines", first=1 + layout["header"])
         find_bad_line(path, rating_scale)
     except RatingFileError:
         raise
-    except (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except (ValueError, OverflowError, pd.errors.ParserError) as error:
         find_bad_line(path, rating_scale)
         raise RatingFileError(f"{path}: {error}") from error
     raise RatingFileError(f"{path}: no ratings in the file, only a header.")

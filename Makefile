@@ -1,0 +1,37 @@
+# Every target sets itself up: `make run` on a fresh clone is enough.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help run test notebooks report clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
+
+$(READY): settings.ini setup.py constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: $(READY) ## the whole experiment on real ratings: table, figures and executed notebooks in results/
+	$(PY) -m thu_big_data_ml run --data sample --output results
+	$(PY) assets/execute_notebooks.py --to results/notebooks
+
+test: $(READY) ## notebooks and package agree, every notebook runs, every test passes
+	$(PY) -m pytest -q tests
+	$(PY) assets/execute_notebooks.py --to $(VENV)/tested-notebooks
+
+notebooks: $(READY) ## execute every notebook in place and export
+	$(PY) assets/execute_notebooks.py
+	nbdev_export
+
+report: $(READY) ## the HTML book and the PDF, in _docs/; needs quarto on PATH
+	@command -v quarto > /dev/null || { echo "quarto is not on PATH: pip install quarto-cli, or https://quarto.org/docs/get-started/"; exit 1; }
+	QUARTO_PYTHON=$(CURDIR)/$(PY) quarto render
+
+clean: ## remove environment, results and rendered pages; data/ stays
+	rm -rf $(VENV) results _docs .quarto build ./*.egg-info

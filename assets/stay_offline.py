@@ -1,0 +1,11 @@
+"After rendering: take the script tags of jquery and require.js, which Quarto adds beside every HTML output, out of the pages."
+import os
+import re
+from pathlib import Path
+
+network_script = re.compile(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*>\s*</script>\s*')
+require_setup = re.compile(r'<script type="application/javascript">define\(.jquery.[^<]*</script>\s*')
+
+for page in Path(os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_docs")).rglob("*.html"):
+    text = page.read_text(encoding="utf-8")
+    page.write_text(require_setup.sub("", network_script.sub("", text)), encoding="utf-8")

@@ -1,0 +1,16 @@
+import pytest
+
+from thu_big_data_ml.comparison import compare, default_models
+from thu_big_data_ml.data import load_ratings
+
+
+@pytest.fixture(scope="session")
+def sample():
+    "The embedded real ratings, split 80/20."
+    return load_ratings("sample")
+
+
+@pytest.fixture(scope="session")
+def comparison(sample):
+    "The table of the report, from a run on the sample."
+    return compare(default_models("cpu"), sample)[0]

@@ -1,0 +1,174 @@
+"What every estimator promises, run over all of them."
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
+
+quick = dict(n_epochs=30, random_state=0, device="cpu")
+estimators = {
+    "biases": BaselinePredictor(),
+    "user_cf": UserCF(device="cpu"),
+    "user_knn": UserCF(n_neighbors=5, center="baseline", metric="pearson", shrinkage=10, damping=0.1, device="cpu"),
+    "mf": MatrixFactorizationRegressor(**quick),
+    "mf_plain": MatrixFactorizationRegressor(bias=False, regularization=1, batch_size=500, **quick),
+}
+
+
+@pytest.fixture(params=estimators)
+def estimator(request):
+    return clone(estimators[request.param])
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_ratings(120, 80, 3000, random_state=3)
+
+
+@pytest.fixture
+def fitted(estimator, data):
+    return estimator.fit(data.train, movies=data.movies)
+
+
+def test_fit_returns_self_and_leaves_parameters_and_input_alone(estimator, data):
+    before, frame = estimator.get_params(), data.train.copy()
+    assert estimator.fit(data.train) is estimator
+    assert estimator.get_params() == before
+    pd.testing.assert_frame_equal(data.train, frame)
+
+
+def test_beats_the_global_mean(fitted, data):
+    assert rmse(data.test["rating"], fitted.predict(data.test)) < data.test["rating"].std() - 0.01
+
+
+def test_array_frame_and_order_of_rows_give_the_same_model(estimator, data, fitted):
+    pairs = data.train[["user_id", "movie_id"]].to_numpy()
+    from_array = clone(estimator).fit(pairs, data.train["rating"].to_numpy()).predict(data.test)
+    np.testing.assert_array_equal(from_array, fitted.predict(data.test))
+    shuffled = clone(estimator).fit(data.train.sample(frac=1, random_state=0)).predict(data.test)
+    np.testing.assert_allclose(shuffled, from_array, atol=1e-6)
+
+
+def test_two_fits_with_a_seed_are_equal_bit_for_bit(estimator, data, fitted):
+    np.testing.assert_array_equal(clone(estimator).fit(data.train).predict(data.test), fitted.predict(data.test))
+
+
+def test_predictions_are_finite_on_the_scale_and_explained(fitted, data):
+    strangers = pd.DataFrame(dict(user_id=[-5, data.user_ids[0], -5], movie_id=[data.movie_ids[0], 10**9, 10**9]))
+    asked = pd.concat([data.test[["user_id", "movie_id"]], strangers], ignore_index=True)
+    prediction, reason = fitted.predict(asked, return_reason=True)
+    assert prediction.dtype == np.float64 and prediction.shape == (len(asked),)
+    assert np.isfinite(prediction).all() and prediction.min() >= 1 and prediction.max() <= 5
+    assert reason[-3:].tolist() == ["unknown user", "unknown movie", "unknown user and movie"]
+    assert prediction[-1] == pytest.approx(data.train["rating"].mean(), abs=1e-6)
+
+
+def test_predicting_nothing_gives_nothing(fitted, data):
+    assert fitted.predict(data.test.head(0)).shape == (0,)
+
+
+def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
+    user = data.user_ids[3]
+    table = fitted.recommend(user, n=7)
+    seen = set(data.train.loc[data.train["user_id"] == user, "movie_id"])
+    assert len(table) == 7 and list(table) == ["movie_id", "title", "prediction"]
+    assert table["prediction"].is_monotonic_decreasing and not seen & set(table["movie_id"])
+    assert table["title"].str.startswith("Synthetic movie").all()
+    assert seen & set(fitted.recommend(user, n=1000, exclude_seen=False)["movie_id"])
+    pairs = table.assign(user_id=user)
+    np.testing.assert_allclose(fitted.predict(pairs), table["prediction"])
+    assert len(fitted.recommend("nobody" if isinstance(user, str) else -1, n=3)) == 3
+
+
+def test_similar_users_and_movies(fitted, data):
+    for table, name, one in ((fitted.similar_users(data.user_ids[0], 4), "user_id", data.user_ids[0]),
+                             (fitted.similar_movies(data.train["movie_id"].iloc[0], 4), "movie_id", data.train["movie_id"].iloc[0])):
+        assert len(table) == 4 and one not in set(table[name])
+        assert table["similarity"].is_monotonic_decreasing and table["similarity"].abs().max() <= 1 + 1e-5
+    with pytest.raises(KeyError, match="-77"):
+        fitted.similar_users(-77)
+
+
+def test_explanations_add_up(fitted, data):
+    for user, movie in data.test[["user_id", "movie_id"]].head(20).to_numpy().tolist() + [[-5, data.movie_ids[0]], [-5, -5]]:
+        total = fitted.explain(user, movie)["contribution"].sum()
+        assert np.clip(total, 1, 5) == pytest.approx(fitted.predict([[user, movie]])[0], abs=1e-4)
+
+
+def test_saved_models_predict_the_same(fitted, data, tmp_path):
+    again = type(fitted).load(fitted.save(tmp_path / "model.npz"))
+    np.testing.assert_array_equal(again.predict(data.test), fitted.predict(data.test))
+    assert again.get_params() == fitted.get_params()
+    assert again.recommend(data.user_ids[0])["title"].tolist() == fitted.recommend(data.user_ids[0])["title"].tolist()
+    assert type(RatingEstimator.load(tmp_path / "model.npz")) is type(fitted)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
+
+
+def test_a_model_of_another_kind_is_refused(data, tmp_path):
+    BaselinePredictor().fit(data.train).save(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match="BaselinePredictor"):
+        UserCF.load(tmp_path / "model.npz")
+
+
+def test_unfitted_models_say_so(estimator):
+    from sklearn.exceptions import NotFittedError
+    for ask in (lambda: estimator.predict([[1, 1]]), lambda: estimator.recommend(1), lambda: estimator.save("nowhere.npz")):
+        with pytest.raises(NotFittedError):
+            ask()
+
+
+def test_text_ids(estimator, data):
+    texts = data.train.assign(user_id="u" + data.train["user_id"].astype(str), movie_id="m" + data.train["movie_id"].astype(str))
+    model = estimator.fit(texts)
+    assert model.recommend("u5")["movie_id"].str.startswith("m").all()
+    assert np.isfinite(model.predict([["u5", "m3"], ["x", "y"]])).all()
+    with pytest.raises(TypeError, match="texts"):
+        model.predict([[5, 3]])
+
+
+def test_scikit_learn_tools(estimator, data):
+    X, y = data.train[["user_id", "movie_id"]], data.train["rating"]
+    folds = KFold(2, shuffle=True, random_state=0)
+    assert (cross_val_score(estimator, X, y, cv=folds, scoring="neg_root_mean_squared_error") > -1.3).all()
+    assert np.isfinite(make_pipeline(FunctionTransformer(), clone(estimator)).fit(X, y).predict(X)).all()
+    name, values = {"BaselinePredictor": ("user_damping", [1, 10]), "UserCF": ("shrinkage", [0, 10])}.get(type(estimator).__name__, ("n_factors", [2, 4]))
+    search = GridSearchCV(estimator, {name: values}, cv=folds, scoring="neg_root_mean_squared_error").fit(X, y)
+    assert search.best_params_[name] in values and np.isfinite(search.predict(X)).all()
+
+
+@pytest.mark.parametrize("frame", [
+    pd.DataFrame(dict(user_id=[7], movie_id=[9], rating=[4.0])),
+    pd.DataFrame(dict(user_id=[7, 7], movie_id=[9, 10], rating=[4.0, 2.0])),
+    pd.DataFrame(dict(user_id=[7, 2**40], movie_id=[9, 9], rating=[0.5, 4.5])),
+], ids=["one rating", "one user", "one movie"])
+def test_tiny_inputs(estimator, frame):
+    prediction = estimator.fit(frame).predict(frame)
+    assert np.isfinite(prediction).all() and prediction.min() >= frame["rating"].min() and prediction.max() <= frame["rating"].max()
+
+
+def test_bad_ratings_are_refused_by_row(estimator, data):
+    good = data.train.head(10).reset_index(drop=True)
+    for value in (np.nan, np.inf, 9):
+        with pytest.raises(ValueError, match=r"rows \[4\]"):
+            clone(estimator).set_params(rating_scale=(1, 5)).fit(good.assign(rating=good["rating"].where(good.index != 4, value)))
+    twice = pd.concat([good, good.head(1).assign(rating=1)], ignore_index=True)
+    with pytest.raises(ValueError, match=f"rows 0 and 10 both rate movie {good['movie_id'][0]} by user {good['user_id'][0]}"):
+        clone(estimator).fit(twice)
+    assert clone(estimator).set_params(duplicates="last").fit(twice).matrix_.nnz == 10
+    with pytest.raises(ValueError, match="no column movie_id"):
+        clone(estimator).fit(good.drop(columns="movie_id"))
+    with pytest.raises(ValueError, match="shape"):
+        clone(estimator).fit(np.ones((3, 3)), [1, 2, 3])
+    with pytest.raises(ValueError, match="0 rows"):
+        clone(estimator).fit(good.head(0))
+
+
+def test_test_ratings_do_not_leak(estimator, data):
+    "A model and its predictions do not depend on the ratings it is asked to predict."
+    shuffled = data.test.assign(rating=data.test["rating"].sample(frac=1, random_state=0).to_numpy())
+    model = estimator.fit(data.train)
+    np.testing.assert_array_equal(model.predict(data.test), model.predict(shuffled))

@@ -1,0 +1,100 @@
+"The whole experiment on real ratings, and what is written about it."
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+root = Path(__file__).resolve().parents[1]
+
+
+def test_the_models_rank_as_the_report_says(comparison):
+    error = comparison["rmse"]
+    assert error["damped biases"] < error["global mean"] - 0.1
+    assert error["user CF, centred, 40 nearest"] < error["user CF, cosine, all raters"] - 0.05
+    assert error["user CF, centred, 40 nearest"] < error["damped biases"] - 0.005
+    assert error["factorization, biases"] < min(error["damped biases"], error["user CF, centred, 40 nearest"])
+    assert 0.86 < error.min() < 0.885
+
+
+def test_the_readme_states_the_figures_of_a_run(comparison):
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (\d\.\d{4}) \|$", (root / "README.md").read_text(), re.M))
+    assert set(rows) == set(comparison.index)
+    for model, figure in rows.items():
+        assert float(figure) == pytest.approx(comparison.loc[model, "rmse"], abs=0.002), model
+
+
+def test_notebooks_and_package_agree(tmp_path):
+    "nbdev_export on a copy changes no file of the package."
+    for part in ("nbs", "thu_big_data_ml", "settings.ini", "setup.py", "README.md"):
+        copy = shutil.copytree if (root / part).is_dir() else shutil.copy
+        copy(root / part, tmp_path / part)
+    subprocess.run([Path(sys.executable).with_name("nbdev_export")], cwd=tmp_path, check=True, capture_output=True)
+    for path in sorted((root / "thu_big_data_ml").rglob("*.py")):
+        assert path.read_text() == (tmp_path / path.relative_to(root)).read_text(), f"{path.name} differs: run nbdev_export"
+
+
+@pytest.mark.parametrize("path", sorted((root / "nbs").rglob("*.ipynb")), ids=lambda p: p.stem)
+def test_stored_notebooks_are_executed_small_and_clean(path):
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    shown = [o for c in cells for o in c["outputs"]]
+    text = json.dumps([{k: v for k, v in o.get("data", {}).items() if not k.startswith("image/")} | {"text": o.get("text", "")} for o in shown])
+    assert any(c["execution_count"] for c in cells)
+    assert not re.search(r"Traceback|Warning|/(tmp|home|root|work)/", text)
+    assert "plotly.js v" not in text and len(text) < 150_000
+    assert all(o["output_type"] != "error" for o in shown)
+
+
+def run_module(*words, cwd, **env):
+    return subprocess.run([sys.executable, "-m", "thu_big_data_ml", *words], cwd=cwd, capture_output=True, text=True, env=os.environ | env)
+
+
+def test_the_command_line_from_any_directory(tmp_path):
+    (tmp_path / "ratings.txt").write_text("".join(f"{u} {m} {(u * m) % 5 + 1}\n" for u in range(1, 40) for m in range(1, 20) if (u + m) % 3))
+    done = run_module("run", "--data", "ratings.txt", "--device", "cpu", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results" / "results.json").read_text())
+    table = pd.read_csv(tmp_path / "results" / "results.csv", index_col="model")
+    assert [m["model"] for m in results["models"]] == table.index.tolist() and (table["rmse"] > 0).all()
+    assert results["versions"]["numpy"] and "Plotly.newPlot" in (tmp_path / "results" / "figures.html").read_text()
+
+
+@pytest.mark.parametrize("words, code, sentence", [
+    (["--help"], 0, "download"), (["run", "--help"], 0, "--random-state"), ([], 2, "required"), (["run", "--data", "nowhere"], 2, "there is no such file"),
+    (["run", "--data", "broken.txt"], 2, "broken.txt:2"), (["run", "--device", "cuda:9"], 2, "cuda:9"),
+])
+def test_the_command_line_in_plain_words(tmp_path, words, code, sentence):
+    (tmp_path / "broken.txt").write_text("1 2 3\n1 2\n")
+    done = run_module(*words, cwd=tmp_path)
+    assert done.returncode == code and sentence in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def test_import_is_light():
+    code = "import sys, thu_big_data_ml, thu_big_data_ml.data, thu_big_data_ml.user_cf; print([m for m in ('torch', 'plotly', 'nbdev', 'IPython') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_import_line_of_the_original_notebook():
+    names = {}
+    exec("from thu_big_data_ml.big_data_analytics.matrix_decomposition import *", names)
+    for name in ("get_rating_matrix", "compute_weighted_sum_on_matrix", "MatrixFactorization", "masked_mse_loss", "masked_rmse_loss",
+                 "train_matrix_factorization", "data_path", "joblib_memory", "UserCF", "load_ratings"):
+        assert name in names
+
+
+@pytest.mark.skipif(shutil.which("quarto") is None, reason="quarto is not on PATH")
+def test_the_book_renders_and_stays_offline(tmp_path):
+    copy = tmp_path / "book"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(".git", ".venv", "data", "results", "_docs", ".quarto"))
+    done = subprocess.run(["quarto", "render"], cwd=copy, capture_output=True, text=True, env=os.environ | {"QUARTO_PYTHON": sys.executable})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert list((copy / "_docs").glob("*.pdf")) and (copy / "_docs" / "assets" / "plotly.min.js").exists()
+    pages = list((copy / "_docs").rglob("*.html"))
+    assert len(pages) == 1 + len(list((root / "nbs").rglob("*.ipynb")))
+    for page in pages:
+        assert not re.search(r"<(script|link)[^>]+(src|href)=\"https?:", page.read_text()), page

@@ -1,0 +1,77 @@
+"The fast ways against the naive oracle, on matrices that hypothesis thinks up."
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from scipy.sparse import csr_matrix
+
+from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
+
+
+@st.composite
+def rating_matrices(draw):
+    "Small matrices of whole or half stars, some rows and columns empty."
+    n, m = draw(st.integers(1, 70)), draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    step = draw(st.sampled_from([1, 0.5]))
+    R = rng.integers(1, 5 / step + 1, (n, m)) * step * (rng.random((n, m)) < draw(st.floats(0.02, 0.9)))
+    R[rng.random(n) < 0.2] = 0
+    R[:, rng.random(m) < 0.2] = 0
+    return R
+
+
+@given(R=rating_matrices())
+@settings(max_examples=40, deadline=None)
+def test_masked_product_equals_the_loop(R):
+    S = user_similarity(csr_matrix(R), device="cpu")
+    loop = compute_weighted_sum_on_matrix(S, np.where(R == 0, np.nan, R))
+    np.testing.assert_allclose(masked_product(S, R), loop, atol=1e-6)
+
+
+@given(R=rating_matrices(), center=st.sampled_from([None, "mean", "baseline"]), metric=st.sampled_from(["cosine", "pearson"]),
+       negative=st.sampled_from(["drop", "keep"]), exclude_self=st.booleans(), k=st.sampled_from([None, 1, 3]))
+@settings(max_examples=60, deadline=None)
+def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k):
+    if not R.any():
+        return
+    u, i = np.nonzero(R)
+    model = UserCF(k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu").fit(np.stack([u, i], 1), R[u, i])
+    E = np.full(model.matrix_.shape, np.nan)
+    rows, columns = model.matrix_.nonzero()
+    level = model.user_level_[:, None] + model.movie_level_
+    E[rows, columns] = np.asarray(model.matrix_[rows, columns]).ravel() - level[rows, columns]
+    S = model.similarity_ if negative == "keep" else np.maximum(model.similarity_, 0)
+    expected = np.empty(E.shape)
+    for a in range(len(E)):
+        for b in range(E.shape[1]):
+            weight = np.where(np.isnan(E[:, b]), 0, S[a]).astype(float)
+            weight[a] *= not exclude_self
+            if k is not None:  # the k largest, ties in order of position
+                weight[np.argsort(-np.abs(weight), kind="stable")[k:]] = 0
+            total = np.abs(weight).sum()
+            expected[a, b] = level[a, b] + np.nansum(weight * np.nan_to_num(E[:, b])) / total if total > 0 else model._baseline(np.array([a]), np.array([b]))[0]
+    np.testing.assert_allclose(model.predict_matrix(), expected, atol=1e-4)
+    pairs = np.stack(np.meshgrid(model.user_ids_, model.movie_ids_, indexing="ij"), -1).reshape(-1, 2)
+    np.testing.assert_allclose(model.predict(pairs), np.clip(expected, *model.rating_scale_).ravel(), atol=1e-4)
+
+
+@given(R=rating_matrices())
+@settings(max_examples=30, deadline=None)
+def test_similarity_is_symmetric_bounded_and_one_with_oneself(R):
+    for metric in ("cosine", "pearson"):
+        S = user_similarity(csr_matrix(R), metric, device="cpu")
+        assert S.dtype == np.float32 and np.array_equal(S, S.T) and np.abs(S).max(initial=0) <= 1 + 1e-5
+    rated = R.any(axis=1)
+    np.testing.assert_allclose(np.diag(user_similarity(csr_matrix(R), device="cpu")), rated.astype(float), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_users", [1, 31, 32, 33, 1000])
+def test_awkward_numbers_of_users(n_users):
+    rng = np.random.default_rng(n_users)
+    R = csr_matrix(rng.integers(1, 6, (n_users, 3)) * (rng.random((n_users, 3)) < 0.7))
+    from sklearn.metrics.pairwise import cosine_similarity
+    np.testing.assert_allclose(user_similarity(R, device="cpu"), cosine_similarity(R.astype(float)), atol=1e-6)
+
+
+def test_movie_ids_beyond_16_bits():
+    R = csr_matrix((np.array([5.0, 4, 3]), ([0, 1, 1], [70_000, 70_000, 4_464])), shape=(2, 70_001))  # 70,000 - 65,536 = 4,464
+    assert user_similarity(R, device="cpu")[0, 1] == pytest.approx(4 / 5)
