@@ -5,6 +5,7 @@ from hypothesis import given, settings, strategies as st
 from scipy.sparse import csr_matrix
 
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
+from thu_big_data_ml.user_cf import nearest_first, rated_bits, weigh_few, weigh_walking
 
 
 @st.composite
@@ -39,12 +40,11 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k)
     rows, columns = model.matrix_.nonzero()
     level = model.user_level_[:, None] + model.movie_level_
     E[rows, columns] = np.asarray(model.matrix_[rows, columns]).ravel() - level[rows, columns]
-    S = model.similarity_ if negative == "keep" else np.maximum(model.similarity_, 0)
+    S = model.similarity_
     expected = np.empty(E.shape)
     for a in range(len(E)):
         for b in range(E.shape[1]):
             weight = np.where(np.isnan(E[:, b]), 0, S[a]).astype(float)
-            weight[a] *= not exclude_self
             if k is not None:  # the k largest, ties in order of position
                 weight[np.argsort(-np.abs(weight), kind="stable")[k:]] = 0
             total = np.abs(weight).sum()
@@ -52,6 +52,20 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k)
     np.testing.assert_allclose(model.predict_matrix(), expected, atol=1e-4)
     pairs = np.stack(np.meshgrid(model.user_ids_, model.movie_ids_, indexing="ij"), -1).reshape(-1, 2)
     np.testing.assert_allclose(model.predict(pairs), np.clip(expected, *model.rating_scale_).ravel(), atol=1e-4)
+
+
+@given(n=st.integers(1, 300), density=st.floats(0.05, 1), levels=st.integers(1, 5), k=st.integers(1, 40), seed=st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, levels, k, seed):
+    rng = np.random.default_rng(seed)
+    weights = (rng.integers(-levels, levels + 1, n) / 4).astype(np.float32)  # many ties
+    raters = np.flatnonzero(rng.random(n) < density).astype(np.int32)
+    ratings = rng.integers(1, 6, len(raters)).astype(np.float32)
+    bits = rated_bits(np.array([0, len(raters)]), raters, n)
+    few = weigh_few(weights, raters, ratings, k)
+    assert few == weigh_walking(weights, nearest_first(weights[None])[0], bits[0], raters, ratings, k)
+    nearest = raters[np.argsort(-np.abs(weights[raters]), kind="stable")[:k]]
+    assert few[1] == np.abs(weights[nearest]).sum()
 
 
 @given(R=rating_matrices())
