@@ -81,7 +81,10 @@ def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
     assert seen & set(fitted.recommend(user, n=1000, exclude_seen=False)["movie_id"])
     pairs = table.assign(user_id=user)
     np.testing.assert_allclose(fitted.predict(pairs), table["prediction"])
-    assert len(fitted.recommend("nobody" if isinstance(user, str) else -1, n=3)) == 3
+    assert len(fitted.recommend(-1, n=3)) == 3  # a stranger gets what everybody likes
+    assert len(fitted.recommend(user, n=0)) == 0
+    with pytest.raises(ValueError, match="negative"):
+        fitted.recommend(user, n=-1)
 
 
 def test_similar_users_and_movies(fitted, data):
@@ -112,6 +115,10 @@ def test_a_model_of_another_kind_is_refused(data, tmp_path):
     BaselinePredictor().fit(data.train).save(tmp_path / "model.npz")
     with pytest.raises(ValueError, match="BaselinePredictor"):
         UserCF.load(tmp_path / "model.npz")
+    from thu_big_data_ml.help import save_arrays
+    for settings in ({}, {"class": "UserCF", "attributes": {"matrix_": {"csr": [1, 1]}}}):
+        with pytest.raises(ValueError, match="model.npz"):
+            UserCF.load(save_arrays(tmp_path / "model.npz", {}, settings))
 
 
 def test_unfitted_models_say_so(estimator):
@@ -128,6 +135,17 @@ def test_text_ids(estimator, data):
     assert np.isfinite(model.predict([["u5", "m3"], ["x", "y"]])).all()
     with pytest.raises(TypeError, match="texts"):
         model.predict([[5, 3]])
+
+
+@pytest.mark.parametrize("ids", [np.array([2**63 + 1], np.uint64), [1e18], [np.nan], [1.5]])
+def test_ids_that_are_no_integers_are_refused(data, ids):
+    with pytest.raises(ValueError, match="row 0: user_id"):
+        BaselinePredictor().fit(pd.DataFrame(dict(user_id=ids, movie_id=[1], rating=[3.0])))
+
+
+def test_objects_that_are_integers_are_integers():
+    model = BaselinePredictor().fit(np.array([[1, 2], [1, 3]], object), [3, 4])
+    assert model.user_ids_.tolist() == [1]
 
 
 def test_scikit_learn_tools(estimator, data):

@@ -5,6 +5,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from thu_big_data_ml.data import *
@@ -34,9 +35,9 @@ def test_a_folder_of_four_files(folder):
 
 @pytest.mark.parametrize("text", [
     train, train.rstrip("\n"), train.replace("\n", "\r\n"), "user_id movie_id rating date\n" + train, "\ufeff" + train,
-    train.replace(" ", ","), train.replace(" ", "\t"), train.replace(" ", "::"), train.replace(" 5 ", " 5.0 "),
+    train + "\n\n", train.replace("-", ""), train.replace(" ", ", "), train.replace(" ", ","), train.replace(" ", "\t"), train.replace(" ", "::"), train.replace(" 5 ", " 5.0 "),
     "movieId,userId,rating,timestamp\n8,7,5,1126000000\n72,7,3,1126051200\n8,30,4,1075500000\n72,1000000,1,1052100000\n",
-], ids=["plain", "no final newline", "CRLF", "header", "byte order mark", "commas", "tabs", "double colons", "5.0", "MovieLens header"])
+], ids=["plain", "no final newline", "CRLF", "header", "byte order mark", "empty lines at the end", "dates without dashes", "commas and spaces", "commas", "tabs", "double colons", "5.0", "MovieLens header"])
 def test_forms_of_the_same_ratings(tmp_path, text):
     path = tmp_path / "ratings.txt"
     path.write_bytes(text.encode())
@@ -57,10 +58,12 @@ def test_ratings_without_dates(tmp_path):
     (train + "7 9 good 2005-01-01\n", ":5", "not a number"),
     (train + "7 9 6 2005-01-01\n", ":5", "off the scale"),
     (train + "7 9 0 2005-01-01\n", ":5", "off the scale"),
-    (train + "7 9 nan 2005-01-01\n", ":5", "scale"),
+    (train + "7 9 nan 2005-01-01\n", ":5", "not a number"),
+    (train + "7 9 \uff14 2005-01-01\n", ":5", "not a number"),
+    (train + "7 99999999999999999999 4 2005-01-01\n", ":5", "18 digits"),
+    ("1:\n7,5,2005-01-01\n", ":1", "Netflix Prize archive"),
     (train + "7 x 3 2005-01-01\n", ":5", "movie_id is not a whole number"),
     (train + "7 9 3 2005-1", ":5", "date"),
-    (train + "\n", ":5", "fields"),
     (train + "7 8 4 2005-01-01\n", "lines 1 and 5", "both rate movie 8 by user 7"),
     ("user_id movie_id rating date\n", "", "only a header"),
     ("a b c d\n1 2 3 2005-01-01\n", ":1", "header names no"),
@@ -77,12 +80,33 @@ def test_missing_files_are_named(folder):
     (folder / "netflix_test.txt").unlink()
     with pytest.raises(FileNotFoundError, match="netflix_test.txt: there is no such file"):
         load_ratings(folder)
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        load_ratings(folder / "nowhere")
+    with pytest.raises(FileNotFoundError, match="none of 'sample', 'netflix' and 'synthetic'"):
+        load_ratings("smaple")
+    with pytest.raises(IsADirectoryError):
+        read_ratings(folder)
+
+
+def test_a_test_pair_that_train_holds_is_said(folder):
+    with (folder / "netflix_test.txt").open("a") as file:
+        file.write("7 8 5 2005-09-06\n")
+    with pytest.warns(UserWarning, match="netflix_test.txt:3: the first of 1 test pairs"):
+        load_ratings(folder)
+
+
+def test_duplicates_can_be_chosen(folder):
+    with (folder / "netflix_train.txt").open("a") as file:
+        file.write("7 8 1 2005-09-08\n")
+    with pytest.raises(RatingFileError, match="lines 1 and 5"):
+        load_ratings(folder)
+    assert load_ratings(folder, duplicates="last").matrix("train")[0, 0] == 1
+    assert load_ratings(folder, duplicates="mean").matrix("train")[0, 0] == 3
+    with pytest.raises(RatingFileError, match="both rate"):
+        get_rating_matrix(pd.concat([read_ratings(folder / "netflix_test.txt")] * 2))
 
 
 @pytest.mark.parametrize("name, text, what", [
     ("movie_titles.txt", "8,2004,One\nx,2004,Two\n", "movie_titles.txt:2"), ("movie_titles.txt", "", "empty"), ("movie_titles.txt", "8,2004\n", "movie_titles.txt:1"),
+    ("movie_titles.txt", "x,1999,Foo\n", "movie_titles.txt:1"), ("users.txt", "4x\n7\n", "users.txt:1"), ("users.txt", "7\n\u00b2\n", "users.txt:2"),
     ("users.txt", "7\nx\n", "users.txt:2"), ("users.txt", "", "empty"), ("users.txt", "7\n30\n", "netflix_train.txt:4: user 1000000 is not in users.txt"),
 ])
 def test_bad_companion_files(folder, name, text, what):
@@ -141,13 +165,13 @@ def test_download(tmp_path, folder):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     target = tmp_path / "target"
     target.mkdir()
-    (target / "users.txt.part").write_text("rubbish from another time")
+    (target / ".users.txt.00000000.part").write_text("rubbish from another file")
     with pytest.warns(UserWarning) as warned:
         download_netflix(f"http://127.0.0.1:{server.server_port}/", target)
     assert "netflix_train.txt has 4 lines; the course's file has 6,897,746" in " ".join(str(w.message) for w in warned)
     server.shutdown()
     server.server_close()
-    assert sorted(p.name for p in target.iterdir()) == sorted(netflix_files) and (target / "users.txt").read_text() == "30\n7\n1000000\n"
+    assert {p.name for p in target.iterdir()} == {*netflix_files, ".users.txt.00000000.part"} and (target / "users.txt").read_text() == "30\n7\n1000000\n"
 
 
 def test_a_server_that_is_not_there(tmp_path, monkeypatch):

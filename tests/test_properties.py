@@ -61,9 +61,9 @@ def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, l
     weights = (rng.integers(-levels, levels + 1, n) / 4).astype(np.float32)  # many ties
     raters = np.flatnonzero(rng.random(n) < density).astype(np.int32)
     ratings = rng.integers(1, 6, len(raters)).astype(np.float32)
-    bits = rated_bits(np.array([0, len(raters)]), raters, n)
+    bits, before = rated_bits(np.array([0, len(raters)]), raters, n)
     few = weigh_few(weights, raters, ratings, k)
-    assert few == weigh_walking(weights, nearest_first(weights[None])[0], bits[0], raters, ratings, k)
+    assert few == weigh_walking(weights, nearest_first(weights[None])[0], bits[0], before[0], ratings, k)
     nearest = raters[np.argsort(-np.abs(weights[raters]), kind="stable")[:k]]
     assert few[1] == np.abs(weights[nearest]).sum()
 

@@ -21,7 +21,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser("python -m thu_big_data_ml", description="Predict ratings by user-based collaborative filtering and matrix factorization.")
     commands = top.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="fit and score every model on a held-out split", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    run.add_argument("--data", default="sample", help=f"sample (real ratings of MovieLens, needs the extra 'sample'), netflix (the four files in {data_path / 'netflix'}), synthetic, or the path of a folder of four files or of one rating file")
+    run.add_argument("--data", default="sample", help=f"sample (real ratings of MovieLens, needs the extra 'sample'), netflix (the four files in {str(data_path / 'netflix').replace('%', '%%')}), synthetic, or the path of a folder of four files or of one rating file")
+    run.add_argument("--rating-scale", type=float, nargs=2, default=(0.5, 5), metavar=("LOW", "HIGH"), help="lowest and highest rating allowed in the files")
+    run.add_argument("--duplicates", default="error", choices=("error", "last", "mean"), help="what to do about a pair of user and movie rated twice")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; a device that is not there is an error")
     run.add_argument("--output", default="results", help="folder for results.json, results.csv and figures.html")
     run.add_argument("--random-state", type=int, default=0, help="seed of the split and of the models")
@@ -38,7 +40,7 @@ def main(
     options = parser().parse_args(arguments)
     try:
         return dict(run=run_experiment, download=download_files)[options.command](options)
-    except (OSError, ValueError, KeyError, ModuleNotFoundError, RuntimeError, MemoryError, FloatingPointError) as error:
+    except (OSError, ValueError, KeyError, OverflowError, ModuleNotFoundError, RuntimeError, MemoryError, FloatingPointError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
 
@@ -53,7 +55,8 @@ def run_experiment(options) -> int:
     device = get_device(options.device) # before anything slow
     from thu_big_data_ml.comparison import compare, default_models
     from thu_big_data_ml.data import load_ratings
-    data = load_ratings(options.data, random_state=options.random_state)
+    Path(options.output).mkdir(parents=True, exist_ok=True) # before anything slow, too
+    data = load_ratings(options.data, random_state=options.random_state, rating_scale=tuple(options.rating_scale), duplicates=options.duplicates)
     print(data, f"on {device}", flush=True)
     models = default_models(device, options.random_state, verbose=not options.quiet)
     table, predictions = compare(models, data, verbose=not options.quiet)

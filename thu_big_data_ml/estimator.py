@@ -4,9 +4,12 @@
 
 # %% auto #0
 __all__ = ['check_pairs', 'check_ids', 'check_ratings', 'refuse_lengths', 'damped_biases', 'RatingEstimator', 'reasons',
-           'residual_cosine', 'most_similar', 'titles_of', 'subclasses', 'pack', 'unpack', 'BaselinePredictor']
+           'residual_cosine', 'most_similar', 'check_n', 'titles_of', 'subclasses', 'pack', 'unpack',
+           'BaselinePredictor']
 
 # %% ../nbs/03_estimator.ipynb #c002
+import importlib
+import numbers
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +36,16 @@ def check_pairs(X) -> pd.DataFrame: # user_id and movie_id, row numbers from 0
 def check_ids(ids, name: str = "id") -> np.ndarray: # int64 or text
     "Ids as an array of integers, or of texts."
     ids = np.asarray(ids)
-    if ids.dtype.kind in "iu":
-        return ids.astype(np.int64)
-    if ids.dtype.kind == "f":
-        whole = np.isfinite(ids) & (ids == np.floor(ids))
-        if not whole.all():
-            raise ValueError(f"row {int(np.argmin(whole))}: {name} {ids[int(np.argmin(whole))]} is not a whole number.")
-        return ids.astype(np.int64)
-    if len(ids) == 0 or all(isinstance(i, str) for i in ids):
-        return ids.astype(str)
-    raise TypeError(f"{name} holds neither whole numbers nor texts only.")
+    if ids.dtype.kind not in "iuf":
+        if len(ids) == 0 or all(isinstance(i, str) for i in ids):
+            return ids.astype(str)
+        if not all(isinstance(i, numbers.Real) for i in ids):
+            raise TypeError(f"{name} holds neither numbers only nor texts only.")
+        ids = np.array(ids.tolist())
+    whole = (np.isfinite(ids) & (ids == np.floor(ids)) & (np.abs(ids) < 2.0**53)) if ids.dtype.kind == "f" else ids <= np.iinfo(np.int64).max
+    if ids.dtype.kind not in "iuf" or not whole.all():
+        raise ValueError(f"row {int(np.argmin(whole))}: {name} {ids[int(np.argmin(whole))]} is not a whole number of 64 bits.")
+    return ids.astype(np.int64)
 
 def check_ratings(
     X, # pairs of ids, see `check_pairs`
@@ -118,11 +121,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         pairs = check_pairs(X)
         u = self._positions(pairs["user_id"], self.user_ids_, "user_id")
         i = self._positions(pairs["movie_id"], self.movie_ids_, "movie_id")
-        prediction, known = self._baseline(u, i), (u >= 0) & (i >= 0)
-        score = np.full(len(pairs), np.nan)
-        score[known] = self._score(u[known], i[known])
-        answered = ~np.isnan(score)
-        prediction[answered] = score[answered]
+        prediction, answered = self._answer(u, i)
         prediction = np.clip(prediction, *self.rating_scale_)
         return (prediction, reasons(u, i, answered)) if return_reason else prediction
 
@@ -131,14 +130,14 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         n: int = 10, # how many movies
         exclude_seen: bool = True, # leave out what the user has rated
     ) -> pd.DataFrame: # movie_id, title (where titles are known), prediction; best first
-        "The movies that this user is predicted to like best."
-        check_is_fitted(self, "matrix_")
-        prediction = self.predict(pd.DataFrame(dict(user_id=user_id, movie_id=self.movie_ids_)))
-        order = np.argsort(-prediction, kind="stable")
+        "The movies that this user is predicted to like best; of equal predictions, before clipping, the most rated movie first."
         at = self._position(user_id, "user_id", unknown=-1)
+        score, _ = self._answer(np.full(len(self.movie_ids_), at), np.arange(len(self.movie_ids_)))
+        order = np.lexsort((-np.bincount(self.matrix_.indices, minlength=len(score)), -score))
         if exclude_seen and at >= 0:
             order = order[~np.isin(order, self.matrix_[at].indices)]
-        return self._movie_table(order[:n], prediction=prediction[order[:n]])
+        order = order[:check_n(n)]
+        return self._movie_table(order, prediction=np.clip(score[order], *self.rating_scale_))
 
     def similar_users(self, user_id, n: int = 10) -> pd.DataFrame: # user_id, similarity; most similar first
         "The users most like this one; `KeyError` if the user was not in training."
@@ -161,20 +160,32 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         "Write the fitted model to one file: arrays in `.npz`, settings in JSON, no pickle."
         check_is_fitted(self, "matrix_")
         arrays, settings = pack(vars(self))
-        return save_arrays(path, arrays, {"class": type(self).__name__, "attributes": settings})
+        return save_arrays(path, arrays, {"class": type(self).__name__, "module": type(self).__module__, "attributes": settings})
 
     @classmethod
     def load(cls, path: str | Path): # the fitted model
         "Read a model that `save` wrote; `ValueError` if the file holds another kind of model or none."
         arrays, settings = load_arrays(path)
+        if str(settings.get("module")).startswith("thu_big_data_ml."): # no other code is imported
+            importlib.import_module(settings["module"])
         kinds = {k.__name__: k for k in (cls, *subclasses(cls))}
         if settings.get("class") not in kinds:
-            raise ValueError(f"{path}: holds a {settings.get('class')}, which is not a {cls.__name__}; import its class and load it with that.")
+            raise ValueError(f"{path}: holds a {settings.get('class')}, which is not a {cls.__name__}; load it with its own class.")
         model = kinds[settings["class"]]()
-        vars(model).update(unpack(arrays, settings["attributes"]))
+        try: vars(model).update(unpack(arrays, settings["attributes"]))
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"{path}: not a file that save() wrote, or damaged ({error!r}).") from error
         return model
 
     # Shared by the methods above
+
+    def _answer(self, u, i):
+        "Predictions before clipping for positions `u`, `i` (-1: unknown), and whether the model answered or the damped biases."
+        prediction, known = self._baseline(u, i), (u >= 0) & (i >= 0)
+        score = np.full(len(u), np.nan)
+        score[known] = self._score(u[known], i[known])
+        answered = ~np.isnan(score)
+        return np.where(answered, score, prediction), answered
 
     def _positions(self, ids, known, name):
         "Rows or columns of raw ids, -1 where unknown; `TypeError` where texts meet numbers."
@@ -242,7 +253,13 @@ def residual_cosine(
 def most_similar(similarity, itself: int, n: int) -> np.ndarray: # at most n positions, largest first, without `itself`
     "The positions of the largest similarities; equal ones in order of position."
     order = np.argsort(-similarity, kind="stable")
-    return order[order != itself][:n]
+    return order[order != itself][:check_n(n)]
+
+def check_n(n: int) -> int: # n
+    "How many are asked for; `ValueError` if that is negative."
+    if n < 0:
+        raise ValueError(f"n must not be negative, and is {n}.")
+    return n
 
 def titles_of(movie_ids, movies) -> np.ndarray | None: # (n_movies,) texts, "" where unknown
     "Titles in the order of `movie_ids`, from a table with movie_id and title."
@@ -298,7 +315,7 @@ class BaselinePredictor(RatingEstimator):
         self.rating_scale, self.duplicates = rating_scale, duplicates
 
     def _fit(self, R):
-        if min(self.user_damping, self.movie_damping) < 0:
+        if not (self.user_damping >= 0 and self.movie_damping >= 0):
             raise ValueError(f"user_damping={self.user_damping} and movie_damping={self.movie_damping} must not be negative.")
         self.global_mean_, self.user_bias_, self.movie_bias_ = damped_biases(R, self.user_damping, self.movie_damping)
 

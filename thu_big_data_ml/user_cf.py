@@ -4,17 +4,20 @@
 
 # %% auto #0
 __all__ = ['compute_weighted_sum_on_matrix', 'masked_product', 'weigh', 'pairs_kernel', 'cells_kernel', 'nearest_first',
-           'rated_bits', 'keep_nearest', 'weigh_few', 'weigh_walking', 'nearest_kernel', 'UserCF']
+           'count_bits', 'rated_bits', 'keep_nearest', 'weigh_few', 'weigh_walking', 'nearest_kernel', 'UserCF']
 
 # %% ../nbs/05_user_cf.ipynb #c002
+import numbers
+
 import numpy as np
 import pandas as pd
-from numba import njit, prange
+from numba import prange, types
+from numba.extending import intrinsic
 from scipy.sparse import csr_matrix
 
 from .data import blocks
 from .estimator import RatingEstimator
-from .help import get_device
+from .help import get_device, kernel
 from .similarity import LANES, arrays_of, center_ratings, new_strip, user_similarity, weigh_lines
 
 # %% ../nbs/05_user_cf.ipynb #c005
@@ -36,11 +39,12 @@ def masked_product(
     R, # (n_users, n_movies) ratings, dense or sparse, 0 where not rated
 ) -> np.ndarray: # (n, n_movies), NaN where no rater has a weight
     "The weighted average of observed ratings as two matrix products, `(S @ R) / (|S| @ (R != 0))`."
+    S = np.asarray(S, np.float64)
     total = np.abs(S) @ (R != 0)
     return np.divide(S @ R, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 # %% ../nbs/05_user_cf.ipynb #c016
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+@kernel(fastmath={"reassoc", "contract", "nsz"})
 def weigh(
     similarity, # (n_users,) float32, a row of S
     raters, ratings, # (n,) int32 and float32: who rated the movie, and what they gave
@@ -53,7 +57,7 @@ def weigh(
         bottom += abs(weight)
     return top, bottom
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel(parallel=True)
 def pairs_kernel(
     users, movies, # (n,) pairs; those of a user together
     S, # (n_users, n_users) float32
@@ -68,7 +72,7 @@ def pairs_kernel(
         P[n] = top / (bottom + damping) if bottom > 0 else np.nan
 
 # %% ../nbs/05_user_cf.ipynb #c019
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel(parallel=True)
 def cells_kernel(
     users, # (n,) rows of S to predict for
     S, # (n_users, n_users) float32
@@ -99,16 +103,24 @@ def nearest_first(
     key.sort(axis=1)
     return key.astype(np.uint32).astype(np.int32)
 
-@njit(cache=True)
-def rated_bits(indptr, raters, n_users): # (n_movies, ceil(n_users / 64)) uint64
-    "Bit v of row i says whether user v rated movie i."
+@intrinsic
+def count_bits(typingctx, word):
+    "How many bits of a uint64 are set, in one instruction."
+    return types.int64(types.uint64), lambda context, builder, signature, args: builder.ctpop(args[0])
+
+@kernel
+def rated_bits(indptr, raters, n_users): # (n_movies, ceil(n_users / 64)) uint64 bits, and int32 counts of the raters before each word
+    "Bit v of row i says whether user v rated movie i; the counts say which of the movie's ratings it is."
     bits = np.zeros((len(indptr) - 1, (n_users + 63) // 64), np.uint64)
-    for i in range(len(indptr) - 1):
+    before = np.zeros(bits.shape, np.int32)
+    for i in range(len(bits)):
         for v in raters[indptr[i]:indptr[i + 1]]:
             bits[i, v >> 6] |= np.uint64(1) << np.uint64(v & 63)
-    return bits
+        for w in range(1, bits.shape[1]):
+            before[i, w] = before[i, w - 1] + count_bits(bits[i, w - 1])
+    return bits, before
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def keep_nearest(weights, k):
     "Set all but the `k` largest absolute weights to 0; of equal ones the first stay."
     size = np.abs(weights)
@@ -120,7 +132,7 @@ def keep_nearest(weights, k):
         elif size[n] <= least:
             weights[n] = 0
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def weigh_few(similarity, raters, ratings, k):
     "`weigh` over the `k` nearest raters, found by looking at all of them."
     weights = similarity[raters]
@@ -128,25 +140,26 @@ def weigh_few(similarity, raters, ratings, k):
         keep_nearest(weights, k)
     return np.sum(weights * ratings), np.sum(np.abs(weights))
 
-@njit(cache=True, error_model="numpy")
-def weigh_walking(similarity, neighbours, bits, raters, ratings, k):
-    "`weigh` over the `k` nearest raters, found by walking down the sorted neighbours; `raters` is sorted."
+@kernel
+def weigh_walking(similarity, neighbours, bits, before, ratings, k):
+    "`weigh` over the `k` nearest raters, found by walking down the sorted neighbours; `ratings` are in order of raters."
     top = bottom = np.float32(0)
     found = 0
     for v in neighbours:
         if found == k or similarity[v] == 0:
             break
-        if bits[v >> 6] >> np.uint64(v & 63) & np.uint64(1):
-            top += similarity[v] * ratings[np.searchsorted(raters, v)]
+        word, bit = bits[v >> 6], np.uint64(1) << np.uint64(v & 63)
+        if word & bit:
+            top += similarity[v] * ratings[before[v >> 6] + count_bits(word & (bit - np.uint64(1)))]
             bottom += abs(similarity[v])
             found += 1
     return top, bottom
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@kernel(parallel=True)
 def nearest_kernel(
     users, movies, # (n,) pairs; users count from the first row of `S`
     S, neighbours, # (n_some, n_users) similarities of some users to all, and `nearest_first` of them
-    indptr, raters, ratings, bits, # the ratings by movie: CSR (n_movies, n_users), and `rated_bits` of them
+    indptr, raters, ratings, bits, before, # the ratings by movie: CSR (n_movies, n_users), and `rated_bits` of them
     k, # how many nearest raters
     damping, # added to the denominator
     P, # (n,) float64, overwritten; NaN where no rater has a weight
@@ -156,15 +169,15 @@ def nearest_kernel(
         u, i = users[n], movies[n]
         movie = slice(indptr[i], indptr[i + 1])
         count = indptr[i + 1] - indptr[i]
-        if count * count <= k * S.shape[1]: # the walk would take about k * n_users / count steps
+        if 8 * count * count <= k * S.shape[1]: # a walk of about k * n_users / count steps, each an eighth of the work, takes longer
             top, bottom = weigh_few(S[u], raters[movie], ratings[movie], k)
         else:
-            top, bottom = weigh_walking(S[u], neighbours[u], bits[i], raters[movie], ratings[movie], k)
+            top, bottom = weigh_walking(S[u], neighbours[u], bits[i], before[i], ratings[movie], k)
         P[n] = top / (bottom + damping) if bottom > 0 else np.nan
 
 # %% ../nbs/05_user_cf.ipynb #c024
 class UserCF(RatingEstimator):
-    "User-based collaborative filtering: a similarity-weighted average of the ratings of others (Resnick et al., 1994)."
+    "User-based collaborative filtering: a similarity-weighted average of the ratings of others (Resnick et al., 1994). All parameters but `n_neighbors` and `damping` take effect when fitting."
 
     def __init__(self,
         n_neighbors: int | None = None, # the most similar raters of the movie that count; None for all
@@ -186,8 +199,10 @@ class UserCF(RatingEstimator):
         self.device, self.rating_scale, self.duplicates = device, rating_scale, duplicates
 
     def _fit(self, R):
-        if self.n_neighbors is not None and self.n_neighbors < 1:
-            raise ValueError(f"n_neighbors must be None or at least 1, not {self.n_neighbors}.")
+        if self.n_neighbors is not None and not (isinstance(self.n_neighbors, numbers.Integral) and self.n_neighbors >= 1):
+            raise ValueError(f"n_neighbors must be None or a whole number of at least 1, not {self.n_neighbors}.")
+        if not self.amplification > 0:
+            raise ValueError(f"amplification must be positive, not {self.amplification}.")
         if self.negative not in ("drop", "keep"):
             raise ValueError(f"negative must be 'drop' or 'keep', not {self.negative!r}.")
         if self.damping < 0 or self.damping and self.center is None:
@@ -224,20 +239,20 @@ class UserCF(RatingEstimator):
         for some in blocks(len(users), 256): # the sorted neighbours of 256 users at a time
             pairs = slice(first[some.start], first[some.stop] if some.stop < len(users) else len(u))
             S = self.similarity_[users[some]]
-            nearest_kernel(np.searchsorted(users[some], u[pairs]), i[pairs], S, nearest_first(S), *movies, bits, self.n_neighbors, float(self.damping), P[pairs])
+            nearest_kernel(np.searchsorted(users[some], u[pairs]), i[pairs], S, nearest_first(S), *movies, *bits, self.n_neighbors, float(self.damping), P[pairs])
 
     def predict_matrix(self,
         users=None, # raw ids of users who were in training; by default all, in ascending order
     ) -> np.ndarray: # (len(users), n_movies) float32, a column a movie of `movie_ids_`; never NaN, not clipped
         "Predictions for every movie: the model's, or the damped biases where no neighbour rated the movie."
-        u = np.arange(len(self.user_ids_)) if users is None else np.array([self._position(user, "user_id") for user in users])
+        u = np.arange(len(self.user_ids_)) if users is None else np.array([self._position(user, "user_id") for user in users], np.int64)
+        P, m = np.empty((len(u), len(self.movie_ids_)), np.float32), len(self.movie_ids_)
         if self.n_neighbors is None:
-            P = np.empty((len(u), len(self.movie_ids_)), np.float32)
             cells_kernel(u, self.similarity_, *arrays_of(self.by_movie_), float(self.damping), P)
             P += self.user_level_[u, None] + self.movie_level_
         else:
-            every = np.arange(len(self.movie_ids_))
-            P = np.array([self._score(np.full(len(every), one), every) for one in u], np.float32).reshape(len(u), len(every))
+            for some in blocks(len(u), 256):
+                P[some] = self._score(np.repeat(u[some], m), np.tile(np.arange(m), len(u[some]))).reshape(-1, m)
         return np.where(np.isnan(P), self._baseline(u[:, None], np.arange(P.shape[1])).astype(np.float32), P)
 
     def _user_similarity(self, u):
@@ -254,8 +269,9 @@ class UserCF(RatingEstimator):
             keep_nearest(weight, self.n_neighbors)
         table = pd.DataFrame(dict(term="neighbour", user_id=self.user_ids_[raters], similarity=weight, rating=deviation + self.user_level_[raters] + self.movie_level_[i],
             contribution=weight * deviation / (np.abs(weight).sum() + self.damping)))
-        table = table[weight != 0].sort_values("similarity", key=np.abs, ascending=False, kind="stable")
+        table = table[weight != 0].sort_values("contribution", key=np.abs, ascending=False, kind="stable")
         if self.center is None:
             return table.reset_index(drop=True)
         level = pd.DataFrame(dict(term=["level of this user and movie"], contribution=[self.user_level_[u] + self.movie_level_[i]]))
-        return pd.concat([level, table], ignore_index=True)[list(table)]
+        table = pd.concat([level, table], ignore_index=True)[list(table)]
+        return table.astype({"user_id": "Int64"}) if self.user_ids_.dtype.kind == "i" else table # whole numbers beside the missing one
