@@ -74,6 +74,20 @@ def test_the_command_line_in_plain_words(tmp_path, words, code, sentence):
     assert done.returncode == code and sentence in done.stdout + done.stderr and "Traceback" not in done.stderr
 
 
+def test_kernels_compile_where_nothing_can_be_written(monkeypatch):
+    import numba
+    from thu_big_data_ml.help import kernel
+    njit = numba.njit
+
+    def unwritable(function, cache=False, **options):
+        if cache:
+            raise RuntimeError("no locator available")
+        return njit(function, **options)
+
+    monkeypatch.setattr(numba, "njit", unwritable)
+    assert kernel(lambda x: 2 * x)(21) == 42 and kernel(parallel=False)(lambda x: 2 * x)(21) == 42
+
+
 def test_import_is_light():
     code = "import sys, thu_big_data_ml, thu_big_data_ml.data, thu_big_data_ml.user_cf; print([m for m in ('torch', 'plotly', 'nbdev', 'IPython') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
