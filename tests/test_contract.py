@@ -16,6 +16,8 @@ estimators = {
     "user_knn": UserCF(n_neighbors=5, center="baseline", metric="pearson", shrinkage=10, damping=0.1, device="cpu"),
     "mf": MatrixFactorizationRegressor(**quick),
     "mf_plain": MatrixFactorizationRegressor(bias=False, regularization=1, batch_size=500, **quick),
+    "mf_sgd": MatrixFactorizationRegressor(solver="sgd", **quick),
+    "mf_als": MatrixFactorizationRegressor(solver="als", **quick),
 }
 
 
