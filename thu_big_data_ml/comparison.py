@@ -83,7 +83,7 @@ def plot_comparison(table: pd.DataFrame): # what `compare` returned -> a Plotly 
     fig.add_scatter(x=best_last["rmse"].round(4), y=best_last.index, error_x=dict(array=2 * best_last["standard_error"]), mode="markers", marker=dict(size=10))
     return fig
 
-# %% ../nbs/09_comparison.ipynb #c015
+# %% ../nbs/09_comparison.ipynb #c017
 def plot_error_by_activity(
     data: RatingData,
     predictions: pd.DataFrame, # a column of test predictions a model
@@ -91,7 +91,7 @@ def plot_error_by_activity(
 ): # a Plotly figure
     "Test RMSE against how many training ratings the user (or movie) has, a line a model."
     counts = data.test[by].map(data.train[by].value_counts()).fillna(0).to_numpy()
-    fig = figure(f"training ratings of the {by.removesuffix('_id')}", "test RMSE (stars)", xaxis_type="category")
+    fig = figure(f"training ratings of the {by.removesuffix('_id')}", "test RMSE (stars)", xaxis_type="category", legend=dict(orientation="h", y=1.25))
     for name in predictions:
         groups = error_by_activity(data.test["rating"], predictions[name], counts)
         labels = groups["at_least"].map(lambda n: str(n) if n < 2 else f"{n}-{2 * n - 1}")
