@@ -81,13 +81,14 @@ def damped_biases(
     n_epochs: int = 10, # alternations
 ) -> tuple[float, np.ndarray, np.ndarray]: # mu, b_u (n_users,), b_i (n_movies,), float64, in stars
     "Global mean and damped user and movie biases."
-    u, i, r = np.repeat(np.arange(R.shape[0]), np.diff(R.indptr)), R.indices, R.data.astype(float)
-    mu = float(r.mean())
-    n_u, n_i = (np.bincount(x, minlength=n) for x, n in ((u, R.shape[0]), (i, R.shape[1])))
+    mu = float(R.data.mean(dtype=float))
+    rated = csr_matrix((np.ones(R.nnz), R.indices, R.indptr), shape=R.shape)
+    above = csr_matrix((R.data - mu, R.indices, R.indptr), shape=R.shape) # ratings less the mean
+    n_u, n_i, sum_u, sum_i = (np.asarray(A.sum(axis)).ravel() for A in (rated, above) for axis in (1, 0))
     b_u, b_i = np.zeros(R.shape[0]), np.zeros(R.shape[1])
     for _ in range(n_epochs):
-        b_i = np.bincount(i, r - mu - b_u[u], R.shape[1]) / np.maximum(n_i + movie_damping, 1e-9)
-        b_u = np.bincount(u, r - mu - b_i[i], R.shape[0]) / np.maximum(n_u + user_damping, 1e-9)
+        b_i = (sum_i - rated.T @ b_u) / np.maximum(n_i + movie_damping, 1e-9)
+        b_u = (sum_u - rated @ b_i) / np.maximum(n_u + user_damping, 1e-9)
     return mu, b_u, b_i
 
 # %% ../nbs/03_estimator.ipynb #c012
@@ -102,12 +103,11 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
     ):
         "Learn from ratings; `ValueError` names rows that cannot be used."
         ratings = check_ratings(X, y, self.rating_scale, self.duplicates)
-        self.user_ids_, u = np.unique(ratings["user_id"].to_numpy(), return_inverse=True)
-        self.movie_ids_, i = np.unique(ratings["movie_id"].to_numpy(), return_inverse=True)
-        self.user_ids_, self.movie_ids_ = check_ids(self.user_ids_), check_ids(self.movie_ids_)
+        (u, user_ids), (i, movie_ids) = (pd.factorize(ratings[name], sort=True) for name in ("user_id", "movie_id"))
+        self.user_ids_, self.movie_ids_ = check_ids(user_ids), check_ids(movie_ids)
         self.matrix_ = csr_matrix((ratings["rating"].to_numpy(), (u, i)), shape=(len(self.user_ids_), len(self.movie_ids_)))
         self.rating_scale_ = float(self.matrix_.data.min()), float(self.matrix_.data.max())
-        self.global_mean_, self.user_bias_, self.movie_bias_ = damped_biases(self.matrix_)
+        self.global_mean_, self.user_bias_, self.movie_bias_ = damped_biases(self.matrix_, *self._damping())
         self.titles_ = titles_of(self.movie_ids_, movies)
         self._fit(self.matrix_)
         return self
@@ -186,6 +186,10 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         score[known] = self._score(u[known], i[known])
         answered = ~np.isnan(score)
         return np.where(answered, score, prediction), answered
+
+    def _damping(self):
+        "What the biases of users and movies are damped by."
+        return 8, 5
 
     def _positions(self, ids, known, name):
         "Rows or columns of raw ids, -1 where unknown; `TypeError` where texts meet numbers."
@@ -314,10 +318,13 @@ class BaselinePredictor(RatingEstimator):
         self.user_damping, self.movie_damping = user_damping, movie_damping
         self.rating_scale, self.duplicates = rating_scale, duplicates
 
-    def _fit(self, R):
+    def _damping(self):
         if not (self.user_damping >= 0 and self.movie_damping >= 0):
             raise ValueError(f"user_damping={self.user_damping} and movie_damping={self.movie_damping} must not be negative.")
-        self.global_mean_, self.user_bias_, self.movie_bias_ = damped_biases(R, self.user_damping, self.movie_damping)
+        return self.user_damping, self.movie_damping
+
+    def _fit(self, R):
+        "The biases are all there is, and `fit` has them."
 
     def _score(self, u, i):
         return self._baseline(u, i)
