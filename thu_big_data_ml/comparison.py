@@ -32,7 +32,7 @@ def default_models(
         "global mean": DummyRegressor(),
         "damped biases": BaselinePredictor(),
         "user CF, cosine, all raters": UserCF(device=device),
-        "user CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=100, damping=0.1, device=device),
+        "user CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=30, damping=0.1, device=device),
         "factorization, U V^T": MatrixFactorizationRegressor(bias=False, regularization=1, **factorization),
         "factorization, biases": MatrixFactorizationRegressor(**factorization),
     }

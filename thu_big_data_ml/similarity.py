@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LANES', 'cosine_by_matrix_product', 'line_sums', 'add_lines', 'weigh_lines', 'new_strip', 'fill_strip', 'sum_row',
-           'similarity_kernel', 'mirror', 'reorder', 'similarity_on_cpu', 'arrays_of', 'small_integers',
-           'center_ratings', 'user_similarity', 'check_memory', 'similarity_on_gpu']
+           'inverse_norms', 'similarity_kernel', 'mirror', 'reorder', 'similarity_on_cpu', 'arrays_of',
+           'small_integers', 'center_ratings', 'user_similarity', 'check_memory', 'similarity_on_gpu']
 
 # %% ../nbs/04_similarity.ipynb #c002
 import numpy as np
@@ -107,6 +107,15 @@ def sum_row(indices, weights, strip, chunk, part, total):
         for j in range(LANES):
             total[j] += part[j]
 
+@kernel
+def inverse_norms(indptr, values): # (n,) float32
+    "One over the norm of each row; 0 for an empty one."
+    inverse = np.zeros(len(indptr) - 1, np.float32)
+    for v in range(len(inverse)):
+        norm = np.sqrt(np.sum(values[indptr[v]:indptr[v + 1]].astype(np.float64) ** 2))
+        inverse[v] = 1 / norm if norm > 0 else 0
+    return inverse
+
 @kernel(parallel=True)
 def similarity_kernel(
     indptr, indices, values, # a CSR matrix (n, m), most active rows first; values float32 or int16
@@ -120,10 +129,7 @@ def similarity_kernel(
     "The similarities of all pairs of rows, strip by strip; strips are shared out among threads."
     n = len(indptr) - 1
     ones, squares = np.ones_like(values), (values * values).astype(values.dtype)
-    inverse = np.zeros(n, np.float32) # one over the norm of each row; 0 for an empty one
-    for v in range(n):
-        norm = np.sqrt(np.sum(values[indptr[v]:indptr[v + 1]].astype(np.float64) ** 2))
-        inverse[v] = 1 / norm if norm > 0 else 0
+    inverse = inverse_norms(indptr, values)
     counted = pearson or shrinkage > 0 or min_support > 1
     for s in prange(len(order)):
         start = order[s] * LANES
