@@ -14,6 +14,8 @@ estimators = {
     "biases": BaselinePredictor(),
     "user_cf": UserCF(device="cpu"),
     "user_knn": UserCF(n_neighbors=5, center="baseline", metric="pearson", shrinkage=10, damping=0.1, device="cpu"),
+    "movie_knn": UserCF(n_neighbors=5, center="zscore", user_based=False, shrinkage=10, device="cpu"),
+    "user_cf_in_blocks": UserCF(center="mean", max_memory=80_000, device="cpu"),
     "mf": MatrixFactorizationRegressor(**quick),
     "mf_plain": MatrixFactorizationRegressor(bias=False, regularization=1, batch_size=500, **quick),
     "mf_sgd": MatrixFactorizationRegressor(solver="sgd", **quick),

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.sparse import csr_matrix
+from sklearn.metrics.pairwise import cosine_similarity
 
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.user_cf import nearest_first, rated_bits, weigh_few, weigh_walking
@@ -28,7 +29,7 @@ def test_masked_product_equals_the_loop(R):
     np.testing.assert_allclose(masked_product(S, R), loop, atol=1e-6)
 
 
-@given(R=rating_matrices(), center=st.sampled_from([None, "mean", "baseline"]), metric=st.sampled_from(["cosine", "pearson"]),
+@given(R=rating_matrices(), center=st.sampled_from([None, "mean", "zscore", "baseline"]), metric=st.sampled_from(["cosine", "pearson"]),
        negative=st.sampled_from(["drop", "keep"]), exclude_self=st.booleans(), k=st.sampled_from([None, 1, 3]))
 @settings(max_examples=60, deadline=None)
 def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k):
@@ -39,7 +40,7 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k)
     E = np.full(model.matrix_.shape, np.nan)
     rows, columns = model.matrix_.nonzero()
     level = model.user_level_[:, None] + model.movie_level_
-    E[rows, columns] = np.asarray(model.matrix_[rows, columns]).ravel() - level[rows, columns]
+    E[rows, columns] = (np.asarray(model.matrix_[rows, columns]).ravel() - level[rows, columns]) / model.scale_[rows]
     S = model.similarity_
     expected = np.empty(E.shape)
     for a in range(len(E)):
@@ -48,7 +49,7 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k)
             if k is not None:  # the k largest, ties in order of position
                 weight[np.argsort(-np.abs(weight), kind="stable")[k:]] = 0
             total = np.abs(weight).sum()
-            expected[a, b] = level[a, b] + np.nansum(weight * np.nan_to_num(E[:, b])) / total if total > 0 else model._baseline(np.array([a]), np.array([b]))[0]
+            expected[a, b] = level[a, b] + model.scale_[a] * np.nansum(weight * np.nan_to_num(E[:, b])) / total if total > 0 else model._baseline(np.array([a]), np.array([b]))[0]
     np.testing.assert_allclose(model.predict_matrix(), expected, atol=1e-4)
     pairs = np.stack(np.meshgrid(model.user_ids_, model.movie_ids_, indexing="ij"), -1).reshape(-1, 2)
     np.testing.assert_allclose(model.predict(pairs), np.clip(expected, *model.rating_scale_).ravel(), atol=1e-4)
@@ -63,7 +64,9 @@ def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, l
     ratings = rng.integers(1, 6, len(raters)).astype(np.float32)
     bits, before = rated_bits(np.array([0, len(raters)]), raters, n)
     few = weigh_few(weights, raters, ratings, k)
-    assert few == weigh_walking(weights, nearest_first(weights[None])[0], bits[0], before[0], ratings, k)
+    assert (*few, True) == weigh_walking(weights, nearest_first(weights[None])[0], bits[0], before[0], ratings, k)
+    *walked, arrived = weigh_walking(weights, nearest_first(weights[None], 1 + n // 3)[0], bits[0], before[0], ratings, k)
+    assert not arrived or tuple(walked) == few
     nearest = raters[np.argsort(-np.abs(weights[raters]), kind="stable")[:k]]
     assert few[1] == np.abs(weights[nearest]).sum()
 
@@ -78,12 +81,31 @@ def test_similarity_is_symmetric_bounded_and_one_with_oneself(R):
     np.testing.assert_allclose(np.diag(user_similarity(csr_matrix(R), device="cpu")), rated.astype(float), atol=1e-6)
 
 
-@pytest.mark.parametrize("n_users", [1, 31, 32, 33, 1000])
-def test_awkward_numbers_of_users(n_users):
+@pytest.mark.parametrize("values", [[1, 2, 3, 4, 5], [0.5, 3.5, 5], [1.1, -2.3]], ids=["whole stars", "half stars", "reals"])
+@pytest.mark.parametrize("n_users", [1, 31, 32, 33, 63, 64, 65, 1000])
+def test_awkward_numbers_of_users(n_users, values):
     rng = np.random.default_rng(n_users)
-    R = csr_matrix(rng.integers(1, 6, (n_users, 3)) * (rng.random((n_users, 3)) < 0.7))
-    from sklearn.metrics.pairwise import cosine_similarity
-    np.testing.assert_allclose(user_similarity(R, device="cpu"), cosine_similarity(R.astype(float)), atol=1e-6)
+    R = csr_matrix(rng.choice(values, (n_users, 3)) * (rng.random((n_users, 3)) < 0.7))
+    expected = cosine_similarity(R)
+    np.testing.assert_allclose(user_similarity(R, device="cpu"), expected, atol=1e-6)
+    some = rng.permutation(n_users)[: 1 + n_users // 2]
+    np.testing.assert_allclose(user_similarity(R, users=some, device="cpu"), expected[some], atol=1e-6)
+
+
+@pytest.mark.parametrize("n_users", [65_535, 65_537])
+def test_more_users_than_16_bits_can_number(n_users):
+    rng = np.random.default_rng(0)
+    R = csr_matrix((rng.integers(1, 6, 4 * n_users).astype(float), (np.repeat(np.arange(n_users), 4), rng.integers(0, 500, 4 * n_users))), shape=(n_users, 500))
+    R.data = np.minimum(R.data, 5)  # a pair drawn twice
+    some = np.array([0, 1, n_users - 2, n_users - 1])
+    np.testing.assert_allclose(user_similarity(R, users=some, device="cpu"), cosine_similarity(R[some], R), atol=1e-6)
+
+
+def test_products_too_large_for_sixteen_bits_stay_exact():
+    R = csr_matrix(np.full((3, 30_000), 5.0))  # products of 750,000
+    R[1, :15_000] = 1
+    np.testing.assert_allclose(user_similarity(csr_matrix(R), device="cpu"), cosine_similarity(R), atol=1e-6)
+    np.testing.assert_allclose(user_similarity(csr_matrix(R), shrinkage=100, device="cpu"), cosine_similarity(R) * (30_000 / 30_100), atol=1e-6)
 
 
 def test_movie_ids_beyond_16_bits():
