@@ -23,7 +23,7 @@ setup(
     packages=find_packages(include=[facts["lib_name"], facts["lib_name"] + ".*"]),
     python_requires=">=" + facts["min_python"],
     install_requires=facts["requirements"].split(),
-    extras_require={extra: facts[f"{extra}_requirements"].split() for extra in ("sample", "dev")},
+    extras_require={extra: facts[f"{extra}_requirements"].split() for extra in ("sample", "jax", "dev")},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

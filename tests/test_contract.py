@@ -18,8 +18,11 @@ estimators = {
     "user_cf_in_blocks": UserCF(center="mean", max_memory=80_000, device="cpu"),
     "mf": MatrixFactorizationRegressor(**quick),
     "mf_plain": MatrixFactorizationRegressor(bias=False, regularization=1, batch_size=500, **quick),
+    "mf_bounded": MatrixFactorizationRegressor(activation="sigmoid", regularization_exponent=0.5, **quick),
     "mf_sgd": MatrixFactorizationRegressor(solver="sgd", **quick),
     "mf_als": MatrixFactorizationRegressor(solver="als", **quick),
+    "mf_gibbs": MatrixFactorizationRegressor(4, solver="gibbs", **quick),
+    "mf_gibbs_time": MatrixFactorizationRegressor(4, solver="gibbs", time=True, **quick),
 }
 
 
@@ -50,11 +53,12 @@ def test_beats_the_global_mean(fitted, data):
 
 
 def test_array_frame_and_order_of_rows_give_the_same_model(estimator, data, fitted):
-    pairs = data.train[["user_id", "movie_id"]].to_numpy()
-    from_array = clone(estimator).fit(pairs, data.train["rating"].to_numpy()).predict(data.test)
-    np.testing.assert_array_equal(from_array, fitted.predict(data.test))
+    if not estimator.get_params().get("time"):  # an array has no dates
+        pairs = data.train[["user_id", "movie_id"]].to_numpy()
+        from_array = clone(estimator).fit(pairs, data.train["rating"].to_numpy()).predict(data.test[["user_id", "movie_id"]].to_numpy())
+        np.testing.assert_array_equal(from_array, fitted.predict(data.test))
     shuffled = clone(estimator).fit(data.train.sample(frac=1, random_state=0)).predict(data.test)
-    np.testing.assert_allclose(shuffled, from_array, atol=1e-6)
+    np.testing.assert_allclose(shuffled, fitted.predict(data.test), atol=1e-6)
 
 
 def test_two_fits_with_a_seed_are_equal_bit_for_bit(estimator, data, fitted):
@@ -62,8 +66,8 @@ def test_two_fits_with_a_seed_are_equal_bit_for_bit(estimator, data, fitted):
 
 
 def test_predictions_are_finite_on_the_scale_and_explained(fitted, data):
-    strangers = pd.DataFrame(dict(user_id=[-5, data.user_ids[0], -5], movie_id=[data.movie_ids[0], 10**9, 10**9]))
-    asked = pd.concat([data.test[["user_id", "movie_id"]], strangers], ignore_index=True)
+    strangers = pd.DataFrame(dict(user_id=[-5, data.user_ids[0], -5], movie_id=[data.movie_ids[0], 10**9, 10**9], date=data.train["date"].iloc[:3]))
+    asked = pd.concat([data.test[["user_id", "movie_id", "date"]], strangers], ignore_index=True)
     prediction, reason = fitted.predict(asked, return_reason=True)
     assert prediction.dtype == np.float64 and prediction.shape == (len(asked),)
     assert np.isfinite(prediction).all() and prediction.min() >= 1 and prediction.max() <= 5
@@ -83,7 +87,7 @@ def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
     assert table["prediction"].is_monotonic_decreasing and not seen & set(table["movie_id"])
     assert table["title"].str.startswith("Synthetic movie").all()
     assert seen & set(fitted.recommend(user, n=1000, exclude_seen=False)["movie_id"])
-    pairs = table.assign(user_id=user)
+    pairs = table.assign(user_id=user, date=data.train["date"].max())
     np.testing.assert_allclose(fitted.predict(pairs), table["prediction"])
     assert len(fitted.recommend(-1, n=3)) == 3  # a stranger gets what everybody likes
     assert len(fitted.recommend(user, n=0)) == 0
@@ -103,7 +107,8 @@ def test_similar_users_and_movies(fitted, data):
 def test_explanations_add_up(fitted, data):
     for user, movie in data.test[["user_id", "movie_id"]].head(20).to_numpy().tolist() + [[-5, data.movie_ids[0]], [-5, -5]]:
         total = fitted.explain(user, movie)["contribution"].sum()
-        assert np.clip(total, 1, 5) == pytest.approx(fitted.predict([[user, movie]])[0], abs=1e-4)
+        pair = pd.DataFrame(dict(user_id=[user], movie_id=[movie], date=data.train["date"].max()))
+        assert np.clip(total, 1, 5) == pytest.approx(fitted.predict(pair)[0], abs=1e-4)
 
 
 def test_saved_models_predict_the_same(fitted, data, tmp_path):
@@ -136,9 +141,10 @@ def test_text_ids(estimator, data):
     texts = data.train.assign(user_id="u" + data.train["user_id"].astype(str), movie_id="m" + data.train["movie_id"].astype(str))
     model = estimator.fit(texts)
     assert model.recommend("u5")["movie_id"].str.startswith("m").all()
-    assert np.isfinite(model.predict([["u5", "m3"], ["x", "y"]])).all()
+    asked = pd.DataFrame(dict(user_id=["u5", "x"], movie_id=["m3", "y"], date=["2005-01-01", "2005-12-31"]))
+    assert np.isfinite(model.predict(asked)).all()
     with pytest.raises(TypeError, match="texts"):
-        model.predict([[5, 3]])
+        model.predict(asked.assign(user_id=5))
 
 
 @pytest.mark.parametrize("ids", [np.array([2**63 + 1], np.uint64), [1e18], [np.nan], [1.5]])
@@ -153,7 +159,7 @@ def test_objects_that_are_integers_are_integers():
 
 
 def test_scikit_learn_tools(estimator, data):
-    X, y = data.train[["user_id", "movie_id"]], data.train["rating"]
+    X, y = data.train[["user_id", "movie_id", "date"]], data.train["rating"]
     folds = KFold(2, shuffle=True, random_state=0)
     assert (cross_val_score(estimator, X, y, cv=folds, scoring="neg_root_mean_squared_error") > -1.3).all()
     assert np.isfinite(make_pipeline(FunctionTransformer(), clone(estimator)).fit(X, y).predict(X)).all()
@@ -168,6 +174,7 @@ def test_scikit_learn_tools(estimator, data):
     pd.DataFrame(dict(user_id=[7, 2**40], movie_id=[9, 9], rating=[0.5, 4.5])),
 ], ids=["one rating", "one user", "one movie"])
 def test_tiny_inputs(estimator, frame):
+    frame = frame.assign(date="2005-01-01")
     prediction = estimator.fit(frame).predict(frame)
     assert np.isfinite(prediction).all() and prediction.min() >= frame["rating"].min() and prediction.max() <= frame["rating"].max()
 
@@ -194,3 +201,14 @@ def test_test_ratings_do_not_leak(estimator, data):
     shuffled = data.test.assign(rating=data.test["rating"].sample(frac=1, random_state=0).to_numpy())
     model = estimator.fit(data.train)
     np.testing.assert_array_equal(model.predict(data.test), model.predict(shuffled))
+
+
+def test_a_blend_by_scikit_learn(data):
+    "Tables with ids and dates pass through scikit-learn's stacking, and the blend is no worse than its parts."
+    from sklearn.ensemble import StackingRegressor
+    from sklearn.linear_model import RidgeCV
+    X, y = data.train.drop(columns="rating"), data.train["rating"]
+    parts = [(name, clone(estimators[name])) for name in ("user_knn", "mf", "mf_gibbs_time")]
+    blend = StackingRegressor(parts, RidgeCV(), cv=KFold(3, shuffle=True, random_state=0)).fit(X, y)
+    errors = [rmse(data.test["rating"], model.predict(data.test.drop(columns="rating"))) for model in (blend, *blend.estimators_)]
+    assert errors[0] < min(errors[1:]) + 0.01 and all(model.last_date_ is None or model.last_date_ == X["date"].max() for model in blend.estimators_)

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.factor_kernels import adamw_step, als_half_sweep, deal, error_gradient, group_ratings, predict_pairs, sgd_epoch
 from thu_big_data_ml.help import load_arrays
-from thu_big_data_ml.matrix_factorization import ALS, SGD, AutogradAdamW, FullBatchAdamW, choose_solver
+from thu_big_data_ml.matrix_factorization import ALS, SGD, AutogradAdamW, FullBatchAdamW, choose_solver, weigh_rows
 from thu_big_data_ml.similarity import arrays_of
 
 
@@ -37,14 +37,14 @@ def sides(R):
     return arrays_of(R), arrays_of(R.T.tocsr())
 
 
-def plant(parameters, R, *, bias=True, kind=FullBatchAdamW, **settings):
+def plant(parameters, R, *, bias=True, ends=None, exponent=0, kind=FullBatchAdamW, **settings):
     "A solver whose model starts from given parameters."
     U, V, b_u, b_i = (torch.from_numpy(p.copy()) for p in parameters)
-    model = MatrixFactorization(len(U), len(V), U.shape[1], bias=bias, mean=3.0)
+    model = weigh_rows(MatrixFactorization(len(U), len(V), U.shape[1], bias=bias, mean=3.0, ends=ends), R, exponent)
     with torch.no_grad():
         for p, value in zip(model.parameters(), (U, V, b_u, b_i)):
             p.copy_(value)
-    return kind(model, R, dict(learning_rate=0.02, learning_rate_decay=0.9, regularization=2.0, bias_regularization=1.0, weight_decay=0.1, batch_size=None, bias=bias) | settings)
+    return kind(model, R, dict(learning_rate=0.02, learning_rate_decay=0.9, regularization=2.0, bias_regularization=1.0, weight_decay=0.1, batch_size=None, block_size=16, dtype="float32", bias=bias) | settings)
 
 
 @pytest.mark.parametrize("n_users, n_movies, k", shapes)
@@ -61,8 +61,10 @@ def test_kernel_gradient_equals_autograd(n_users, n_movies, k):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_kernels_do_not_depend_on_the_number_of_threads(threads):
+def test_kernels_do_not_depend_on_the_number_of_threads(threads, monkeypatch):
     import numba
+    from thu_big_data_ml import factor_kernels
+    monkeypatch.setattr(factor_kernels, "SMALL", 0)  # so that small problems get all threads too
     R, parameters = problem(300, 200, 24)
     if threads > numba.config.NUMBA_NUM_THREADS:
         pytest.skip("fewer threads here")
@@ -78,11 +80,11 @@ def test_kernels_do_not_depend_on_the_number_of_threads(threads):
     assert results[:3] == results[3:]
 
 
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bias, ends, exponent", [(True, None, 0), (False, None, 0.5), (True, (0.5, 5), 1), (False, (0.5, 5), 0)])
 @pytest.mark.parametrize("n_users, n_movies, k", shapes)
-def test_kernels_and_autograd_take_the_same_step(n_users, n_movies, k, bias):
+def test_kernels_and_autograd_take_the_same_step(n_users, n_movies, k, bias, ends, exponent):
     R, parameters = problem(n_users, n_movies, k)
-    kernels, autograd = (plant(parameters, R, bias=bias, kind=kind) for kind in (FullBatchAdamW, AutogradAdamW))
+    kernels, autograd = (plant(parameters, R, bias=bias, ends=ends, exponent=exponent, kind=kind) for kind in (FullBatchAdamW, AutogradAdamW))
     for number in range(10):
         assert kernels.epoch(number, seed=0) == pytest.approx(autograd.epoch(number, seed=0), rel=1e-4)
     for a, b in zip(kernels.model.parameters(), autograd.model.parameters()):
@@ -197,11 +199,49 @@ def test_a_checkpoint_of_the_kernels_continues_by_autograd():
 def test_the_solver_is_chosen_by_device_and_batches():
     assert choose_solver("adamw", "cpu")[0] is FullBatchAdamW and choose_solver("adamw", "cpu", 100)[0] is AutogradAdamW
     assert choose_solver("sgd", None) == (SGD, "cpu") and choose_solver("als", "auto") == (ALS, "cpu")
-    for options in (dict(device="cuda"), dict(batch_size=10), dict(weight_decay=0.1), dict(solver="newton")):
+    for options in (dict(device="cuda"), dict(batch_size=10), dict(weight_decay=0.1), dict(activation="sigmoid"), dict(regularization_exponent=1), dict(solver="newton")):
         with pytest.raises(ValueError, match="solver"):
             MatrixFactorizationRegressor(**(dict(solver="sgd") | options)).fit([[1, 1], [1, 2]], [3, 4])
     with pytest.raises(ValueError, match="penalty"):
         MatrixFactorizationRegressor(solver="als", regularization=0).fit([[1, 1], [1, 2], [2, 1]], [3, 4, 5])
+
+
+def test_kernel_gradient_of_bounded_predictions_equals_finite_differences():
+    R, parameters = problem(12, 9, 3)
+    parameters = [p.astype(np.float32) for p in parameters]
+    half = lambda: error_gradient(*sides(R), *parameters, 0.3, (0.5, 5))[0] / 2
+    gradients = error_gradient(*sides(R), *parameters, 0.3, (0.5, 5))[1]
+    for p, gradient in zip(parameters, gradients):
+        before, at = p.flat[0], []
+        for step in (0.01, -0.01):
+            p.flat[0] = before + np.float32(step)
+            at.append(half())
+        p.flat[0] = before
+        assert (at[0] - at[1]) / 0.02 == pytest.approx(gradient.flat[0], rel=0.01, abs=0.01)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_bounded_predictions_stay_on_the_scale_learn_and_are_explained(bias):
+    data = synthetic_ratings(400, 300, 30_000, random_state=1)
+    model = MatrixFactorizationRegressor(8, bias=bias, activation="sigmoid", random_state=0, device="cpu").fit(data.train)
+    assert rmse(data.test["rating"], model.predict(data.test)) < rmse(data.test["rating"], np.full(len(data.test), 3.6)) - 0.1
+    u, i = np.divmod(np.arange(len(model.U_) * len(model.V_)), len(model.V_))
+    assert 1 < model._score(u, i).min() and model._score(u, i).max() < 5
+    for user, movie in data.test[["user_id", "movie_id"]].head(5).to_numpy().tolist():
+        assert model.explain(user, movie)["contribution"].sum() == pytest.approx(model.predict([[user, movie]])[0], abs=1e-4)
+    equal = MatrixFactorizationRegressor(activation="sigmoid", n_epochs=2).fit([[1, 1], [1, 2]], [3, 3])
+    assert equal.predict([[1, 2]]) == [3]
+
+
+def test_penalties_follow_the_counts_of_ratings():
+    R, parameters = problem(30, 25, 4)
+    n = np.maximum(np.diff(R.indptr), 1) / np.diff(R.indptr).mean()
+    solver = plant(parameters, R, exponent=0.5)
+    np.testing.assert_allclose(solver.penalties[0], 2 * n**0.5, rtol=1e-5)
+    objective, squares = solver.epoch(0, seed=0)
+    U, V, b_u, b_i = (np.asarray(p, float) for p in parameters)
+    weights = solver.penalties[0] / 2, solver.penalties[1] / 2
+    assert objective - squares / 2 == pytest.approx(sum(w @ (2 * (X**2).sum(1) + b**2) / 2 for w, X, b in zip(weights, (U, V), (b_u, b_i))), rel=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [None, 300])
@@ -272,7 +312,7 @@ def test_an_estimator_continues_without_a_seed(tmp_path):
 
 
 @pytest.mark.parametrize("name, value", [("n_factors", 0), ("n_epochs", 0), ("patience", 0), ("batch_size", -1), ("learning_rate", 0), ("init_scale", -1),
-    ("regularization", -1), ("regularization", float("nan")), ("validation_fraction", 1)])
+    ("regularization", -1), ("regularization", float("nan")), ("regularization_exponent", -1), ("activation", "relu"), ("validation_fraction", 1)])
 def test_settings_that_make_no_sense_are_named(name, value):
     train = synthetic_ratings(60, 50, 900, random_state=0).train
     with pytest.raises(ValueError, match=name):

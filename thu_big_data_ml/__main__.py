@@ -58,7 +58,9 @@ def run_experiment(options) -> int:
     Path(options.output).mkdir(parents=True, exist_ok=True) # before anything slow, too
     data = load_ratings(options.data, random_state=options.random_state, rating_scale=tuple(options.rating_scale), duplicates=options.duplicates)
     print(data, f"on {device}", flush=True)
-    models = default_models(device, options.random_state, verbose=not options.quiet)
+    models = default_models(device, options.random_state, verbose=not options.quiet, time="date" in data.train)
+    if "date" not in data.train:
+        print("The ratings have no dates: the model that learns from them is left out.")
     table, predictions = compare(models, data, verbose=not options.quiet)
     print(table.round(4).to_string())
     write_results(Path(options.output), data, models, table, predictions, vars(options) | dict(device=device))

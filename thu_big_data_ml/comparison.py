@@ -25,17 +25,21 @@ def default_models(
     device: str | None = None, # None to choose, "cpu", "cuda"
     random_state: int = 0, # seed of what is random
     verbose: bool = False, # whether long trainings show a progress bar
+    time: bool = True, # whether the ratings have dates; without them the model that learns from dates is left out
 ) -> dict[str, object]: # name -> unfitted estimator
     "The models of the report."
     factorization = dict(device=device, random_state=random_state, verbose=verbose)
+    bayesian = dict(solver="gibbs", random_state=random_state, verbose=verbose)
     return {
         "global mean": DummyRegressor(),
         "damped biases": BaselinePredictor(),
         "user CF, cosine, all raters": UserCF(device=device),
         "user CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=30, damping=0.1, device=device),
+        "movie CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=30, amplification=1.5, damping=0.03, user_based=False, device=device),
         "factorization, U V^T": MatrixFactorizationRegressor(bias=False, regularization=1, **factorization),
         "factorization, biases": MatrixFactorizationRegressor(**factorization),
-    }
+        "factorization, Bayesian": MatrixFactorizationRegressor(**bayesian),
+    } | ({"factorization, Bayesian with time": MatrixFactorizationRegressor(time=True, **bayesian)} if time else {})
 
 # %% ../nbs/09_comparison.ipynb #c007
 def evaluate(
@@ -83,7 +87,7 @@ def plot_comparison(table: pd.DataFrame): # what `compare` returned -> a Plotly 
     fig.add_scatter(x=best_last["rmse"].round(4), y=best_last.index, error_x=dict(array=2 * best_last["standard_error"]), mode="markers", marker=dict(size=10))
     return fig
 
-# %% ../nbs/09_comparison.ipynb #c017
+# %% ../nbs/09_comparison.ipynb #c018
 def plot_error_by_activity(
     data: RatingData,
     predictions: pd.DataFrame, # a column of test predictions a model

@@ -6,10 +6,10 @@
 __all__ = ['columns', 'parser_version', 'netflix_files', 'elsewhere', 'sample_terms', 'RatingFileError', 'sniff', 'field_names',
            'parse_columns', 'parse_dates', 'parse_date', 'find_bad_line', 'fault_of', 'parse_ratings', 'read_ratings',
            'existing_file', 'resolve_duplicates', 'decode', 'read_movie_titles', 'read_users', 'positions',
-           'get_rating_matrix', 'RatingData', 'make_rating_data', 'load_ratings', 'split_one_file', 'split_ratings',
-           'load_split_folder', 'http_session', 'download_file', 'fetch_rest', 'download_netflix', 'unpack_sample',
-           'synthetic_ratings', 'blocks', 'draw_activity', 'draw_pairs', 'draw_dates', 'expected_rating',
-           'analyse_split']
+           'get_rating_matrix', 'RatingData', 'make_rating_data', 'load_ratings', 'split_one_file', 'split_again',
+           'split_ratings', 'latest', 'load_split_folder', 'http_session', 'download_file', 'fetch_rest',
+           'download_netflix', 'unpack_sample', 'synthetic_ratings', 'blocks', 'draw_activity', 'draw_pairs',
+           'draw_dates', 'expected_rating', 'analyse_split']
 
 # %% ../nbs/01_data.ipynb #c002
 import importlib.util
@@ -290,13 +290,14 @@ def load_ratings(
     source: str | Path = "sample", # "sample", "netflix", "synthetic", a folder of the four files, or one rating file
     *,
     test_size: float = 0.2, # share of ratings held out, where the source has no split of its own
+    order: str = "random", # how they are chosen, see `split_ratings`; "time" and "user_time" also replace a source's own split
     random_state: int = 0, # seed of that split
     rating_scale: tuple[float, float] = (0.5, 5), # lowest and highest rating allowed
     duplicates: str = "error", # a pair rated twice: "error", or keep the "last" or the "mean"
 ) -> RatingData:
     "Ratings ready for an experiment."
     if source == "synthetic":
-        return synthetic_ratings(test_size=test_size, random_state=random_state)
+        return synthetic_ratings(test_size=test_size, order=order, random_state=random_state)
     path = Path({"netflix": data_path / "netflix", "sample": data_path / "sample"}.get(source, source)).expanduser()
     if source == "sample":
         unpack_sample(path)
@@ -304,31 +305,53 @@ def load_ratings(
         raise FileNotFoundError(f"{path}: there is no such file or folder, and it is none of 'sample', 'netflix' and 'synthetic'.")
     options = dict(rating_scale=rating_scale, duplicates=duplicates)
     if path.is_file() or (path / "ratings.txt").is_file():
-        return split_one_file(path if path.is_file() else path / "ratings.txt", test_size, random_state, name=path.name, **options)
+        return split_one_file(path if path.is_file() else path / "ratings.txt", test_size, random_state, order, name=path.name, **options)
     data = load_split_folder(path, **options)
     if source == "netflix" and (len(data.train), len(data.test)) != tuple(netflix_files.values())[1:3]:
         warnings.warn(f"{path} holds {len(data.train):,} train and {len(data.test):,} test ratings; the course's files hold 6,897,746 and 1,719,466. Was a download cut short?")
-    return data
+    return data if order == "random" else split_again(data, test_size, random_state, order)
 
-def split_one_file(path: Path, test_size: float, random_state: int, name: str, **options) -> RatingData:
-    "One rating file, split at random; titles from a `movie_titles.txt` beside it, if there is one."
+def split_one_file(path: Path, test_size: float, random_state: int, order: str, name: str, **options) -> RatingData:
+    "One rating file, split by `order`; titles from a `movie_titles.txt` beside it, if there is one."
     titles = path.with_name("movie_titles.txt")
     no_titles = pd.DataFrame(dict(movie_id=np.array([], "int64"), year=pd.array([], "Int64"), title=np.array([], object)))
-    train, test = split_ratings(read_ratings(path, **options), test_size, random_state)
+    train, test = split_ratings(read_ratings(path, **options), test_size, random_state, order=order)
     return make_rating_data(train, test, read_movie_titles(titles) if titles.is_file() else no_titles, name=name)
 
+def split_again(data: RatingData, test_size: float, random_state: int, order: str) -> RatingData:
+    "The same ratings, users and titles in another split."
+    train, test = split_ratings(pd.concat([data.train, data.test], ignore_index=True), test_size, random_state, order=order)
+    return make_rating_data(train, test, data.movies, data.user_ids, name=data.name)
+
 def split_ratings(
-    ratings: pd.DataFrame, # in file order
-    test_size: float = 0.2, # expected share of test ratings, between 0 and 1
-    random_state: int = 0, # seed
+    ratings: pd.DataFrame, # in file order; with a column date, unless the order is random
+    test_size: float = 0.2, # share of test ratings, between 0 and 1; expected, if the order is random
+    random_state: int = 0, # seed of the random order, and of what comes first of equal dates
+    *,
+    order: str = "random", # test is a "random" part, the latest part by "time", or the latest part of each user, "user_time"
 ) -> tuple[pd.DataFrame, pd.DataFrame]: # train, test, rows in their old order
-    "Split by rating, as the course did, not by user: each rating goes to test with probability `test_size`."
+    "Split by rating, as the course did, not by user; `ValueError` if a part would be empty or dates are missing."
     if not 0 < test_size < 1:
         raise ValueError(f"test_size must lie between 0 and 1, not {test_size}.")
-    held_out = np.random.default_rng(random_state).random(len(ratings)) < test_size
+    rng = np.random.default_rng(random_state)
+    held_out = rng.random(len(ratings)) < test_size if order == "random" else latest(ratings, test_size, order, rng)
     if held_out.all() or not held_out.any():
         raise ValueError(f"{len(ratings)} ratings with test_size={test_size} leave nothing to train or nothing to test on.")
     return ratings[~held_out].reset_index(drop=True), ratings[held_out].reset_index(drop=True)
+
+def latest(ratings: pd.DataFrame, test_size: float, order: str, rng) -> np.ndarray: # (n,) bool
+    "Which ratings are the latest `test_size` of all or of their user, rounded down; of equal dates a random one comes first."
+    if order not in ("time", "user_time"):
+        raise ValueError(f"order must be 'random', 'time' or 'user_time', not {order!r}.")
+    if "date" not in ratings or ratings["date"].isna().any():
+        raise ValueError(f"order={order!r} needs the date of every rating; {'there is no column date' if 'date' not in ratings else 'some are missing'}.")
+    shuffled = rng.permutation(len(ratings))
+    by_date = shuffled[np.argsort(ratings["date"].to_numpy()[shuffled], kind="stable")]
+    group = ratings["user_id"].to_numpy()[by_date] if order == "user_time" else np.zeros(len(ratings), int)
+    groups = pd.Series(group).groupby(group)
+    held_out = np.empty(len(ratings), bool)
+    held_out[by_date] = groups.cumcount(ascending=False) < np.floor(test_size * groups.transform("size") + 1e-9)
+    return held_out
 
 def load_split_folder(folder: str | Path, **options) -> RatingData: # options of `read_ratings`
     "The four files of the course subset, in `folder`, in the split that they come in."
@@ -349,7 +372,7 @@ def load_split_folder(folder: str | Path, **options) -> RatingData: # options of
 
 netflix_files = dict(zip(("users.txt", "netflix_train.txt", "netflix_test.txt", "movie_titles.txt"), (10_000, 6_897_746, 1_719_466, 17_770))) # name -> lines in the original
 
-# %% ../nbs/01_data.ipynb #c032
+# %% ../nbs/01_data.ipynb #c036
 def http_session():
     "A `requests` session that tries three times, with growing pauses, when a server is busy or cannot be reached."
     import requests
@@ -424,7 +447,7 @@ def download_netflix(
             warnings.warn(f"{folder / name} has {found:,} lines; the course's file has {lines:,}. If it was cut short, delete it and download again.")
     return folder
 
-# %% ../nbs/01_data.ipynb #c039
+# %% ../nbs/01_data.ipynb #c043
 sample_terms = """MovieLens ml-latest-small (October 2016), (c) GroupLens Research, University of Minnesota: https://grouplens.org/datasets/movielens/
 For research; not for commercial or revenue-bearing purposes without permission; redistribution only under these same terms.
 Cite: F. Maxwell Harper and Joseph A. Konstan. 2015. The MovieLens Datasets: History and Context. ACM TiiS 5(4):19.
@@ -455,7 +478,7 @@ def unpack_sample(
             unfinished.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
-# %% ../nbs/01_data.ipynb #c043
+# %% ../nbs/01_data.ipynb #c047
 def synthetic_ratings(
     n_users: int = 2_000, # users
     n_movies: int = 2_000, # movies
@@ -463,6 +486,7 @@ def synthetic_ratings(
     random_state: int = 0, # seed
     *,
     test_size: float = 0.2, # share of ratings held out
+    order: str = "random", # how they are chosen, see `split_ratings`
     n_factors: int = 10, # rank of the planted interaction
     noise: float = 0.85, # standard deviation of a rating around its mean, in stars
 ) -> RatingData: # with `best_rmse`
@@ -480,7 +504,7 @@ def synthetic_ratings(
     rating = np.clip(np.rint(z + noise * rng.standard_normal(len(z))), 1, 5)
     ratings = pd.DataFrame(dict(user_id=u + 1, movie_id=i + 1, rating=rating.astype(np.float32), date=draw_dates(len(u), rng)))
     ratings["best"] = expected_rating(z, noise)
-    train, test = split_ratings(ratings.iloc[rng.permutation(len(u))], test_size, random_state)
+    train, test = split_ratings(ratings.iloc[rng.permutation(len(u))], test_size, random_state, order=order)
     best = float(np.sqrt(np.mean((test["rating"] - test["best"]) ** 2)))
     titles = pd.DataFrame(dict(movie_id=np.arange(n_movies) + 1, year=pd.array([pd.NA] * n_movies, "Int64"), title=[f"Synthetic movie {m}" for m in range(1, n_movies + 1)]))
     return make_rating_data(train[columns], test[columns], titles, name="synthetic", best_rmse=best)
@@ -519,7 +543,7 @@ def expected_rating(z, noise: float) -> np.ndarray: # (n,)
     from scipy.stats import norm
     return 1 + sum(norm.sf((step - z) / noise) for step in (1.5, 2.5, 3.5, 4.5))
 
-# %% ../nbs/01_data.ipynb #c046
+# %% ../nbs/01_data.ipynb #c050
 def analyse_split(
     train: pd.DataFrame, # user_id, movie_id
     test: pd.DataFrame, # user_id, movie_id

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['MatrixFactorization', 'masked_mse_loss', 'masked_rmse_loss', 'Solver', 'FullBatchAdamW', 'SGD', 'ALS', 'cpu_arrays',
-           'AutogradAdamW', 'observed_cells', 'choose_solver', 'train_matrix_factorization', 'run_epoch', 'fingerprint',
-           'rating_csr', 'rmse_at', 'TrainingState', 'MatrixFactorizationRegressor', 'check_settings', 'split_cells',
-           'cosine_to', 'plot_history']
+           'AutogradAdamW', 'observed_cells', 'tile_gradient', 'cut_tiles', 'padded', 'TiledAdamW', 'choose_solver',
+           'train_matrix_factorization', 'ends_of', 'weigh_rows', 'run_epoch', 'rating_csr', 'rmse_at', 'TrainingState',
+           'MatrixFactorizationRegressor', 'in_stars', 'all_samples', 'explain_samples', 'check_settings',
+           'split_cells', 'cosine_to', 'plot_history']
 
 # %% ../nbs/06_matrix_factorization.ipynb #c002
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,11 @@ from torch import nn
 from torch.nn.functional import embedding
 from tqdm.auto import tqdm
 
-from .estimator import RatingEstimator
+from .estimator import RatingEstimator, fingerprint, reasons, refuse_another
 from .factor_kernels import adamw_step, als_half_sweep, error_gradient, group_ratings, predict_pairs, sgd_epoch
+from .gibbs import effects_of_time, posterior_mean, sample_factors
 from .help import figure, get_device, load_arrays, save_arrays
-from .similarity import arrays_of
+from .similarity import arrays_of, matrix_precision
 
 # %% ../nbs/06_matrix_factorization.ipynb #c005
 class MatrixFactorization(nn.Module):
@@ -38,6 +39,7 @@ class MatrixFactorization(nn.Module):
         bias: bool = False, # whether to add `mean + b_u + b_i`
         mean: float = 0.0, # mean rating, used with biases only
         init_scale: float = 0.05, # standard deviation of the factors at the start
+        ends: tuple[float, float] | None = None, # lowest and highest rating: predictions are bounded by a sigmoid between them
         random_state: int | None = None, # seed of the start
     ):
         super().__init__()
@@ -45,21 +47,29 @@ class MatrixFactorization(nn.Module):
         start = lambda rows: nn.Parameter(torch.from_numpy(init_scale * rng.standard_normal((rows, n_factors), np.float32)))
         self.U, self.V = start(n_users), start(n_items)
         self.b_u, self.b_i = (nn.Parameter(torch.zeros(n)) if bias else None for n in (n_users, n_items))
-        self.mean = mean if bias else 0.0
+        self.mean, self.ends = mean if bias else 0.0, ends
+        if bias and ends: # so that the sigmoid of it is the mean
+            self.mean = float(np.log((mean - ends[0]) / (ends[1] - mean)))
+        for name in ("user_weight", "item_weight"): # what a row's penalty is multiplied by
+            self.register_buffer(name, torch.ones(()), persistent=False)
 
     def forward(self) -> torch.Tensor: # (n_users, n_items)
         "All predictions."
         product = self.U @ self.V.T
-        return product if self.b_u is None else product + self.mean + self.b_u[:, None] + self.b_i
+        return self.bounded(product if self.b_u is None else product + self.mean + self.b_u[:, None] + self.b_i)
 
     def at(self, u: torch.Tensor, i: torch.Tensor) -> torch.Tensor: # (n,)
         "Predictions at the pairs `u`, `i` only, without forming the matrix."
         product = (embedding(u, self.U) * embedding(i, self.V)).sum(1) # embedding, not U[u]: its gradient adds up in a fixed order
-        return product if self.b_u is None else product + self.mean + embedding(u, self.b_u[:, None])[:, 0] + embedding(i, self.b_i[:, None])[:, 0]
+        return self.bounded(product if self.b_u is None else product + self.mean + embedding(u, self.b_u[:, None])[:, 0] + embedding(i, self.b_i[:, None])[:, 0])
+
+    def bounded(self, score: torch.Tensor) -> torch.Tensor: # of the same shape
+        "The score itself, or a sigmoid of it between the ends of the rating scale."
+        return score if self.ends is None else self.ends[0] + (self.ends[1] - self.ends[0]) * torch.sigmoid(score)
 
     def penalty(self) -> tuple[torch.Tensor, torch.Tensor]: # half the sum of squares of the factors, and of the biases
         "What the two regularization parameters multiply."
-        squares = lambda *tensors: 0.5 * sum(t.square().sum() for t in tensors)
+        squares = lambda *tensors: 0.5 * sum((weight * t.reshape(len(t), -1).square().sum(1)).sum() for t, weight in zip(tensors, (self.user_weight, self.item_weight)))
         return squares(self.U, self.V), squares(self.b_u, self.b_i) if self.b_u is not None else torch.zeros(())
 
 # %% ../nbs/06_matrix_factorization.ipynb #c008
@@ -87,7 +97,8 @@ class Solver:
     def __init__(self, model: MatrixFactorization, R: csr_matrix, settings: dict):
         self.model, self.settings = model, settings
         self.arrays = cpu_arrays(model)
-        self.penalties = [settings["regularization"]] * 2 + [settings["bias_regularization"]] * 2
+        weights = [w.numpy() if w.ndim else 1.0 for w in (model.user_weight, model.item_weight)]
+        self.penalties = [settings[name] * weight for name in ("regularization", "bias_regularization") for weight in weights]
         self.prepare(R)
 
     def penalty(self) -> float:
@@ -111,9 +122,12 @@ class FullBatchAdamW(Solver):
         self.moments = {name: (np.zeros_like(a), np.zeros_like(a)) for (name, _), a in zip(self.model.named_parameters(), self.arrays)}
 
     def epoch(self, number: int, seed) -> tuple[float, float]: # objective, summed squared error
-        objective, gradients = error_gradient(*self.sides, *self.arrays, self.model.mean)
+        objective, gradients = error_gradient(*self.sides, *self.arrays, self.model.mean, self.model.ends)
         squares, self.steps = objective, self.steps + 1
         for array, gradient, moments, lam in zip(self.arrays, gradients, self.moments.values(), self.penalties):
+            if np.ndim(lam): # one for each row
+                gradient += (lam * array.T).T
+                objective, lam = objective + float((lam * np.square(array, dtype=float).T).sum()), 0.0
             objective += lam * adamw_step(array, gradient, *moments, rate=self.settings["learning_rate"], step=self.steps, penalty=lam, decay=self.settings["weight_decay"])
         return objective / 2, squares
 
@@ -161,21 +175,28 @@ def cpu_arrays(model: MatrixFactorization) -> list[np.ndarray]: # U, V, b_u, b_i
 
 # %% ../nbs/06_matrix_factorization.ipynb #c013
 class AutogradAdamW:
-    "AdamW by automatic differentiation: for GPUs, and for batches."
+    "AdamW by automatic differentiation, in batches of ratings."
 
     defaults = FullBatchAdamW.defaults
 
     def __init__(self, model: MatrixFactorization, R: csr_matrix, settings: dict):
-        self.model, self.settings, self.cells = model, settings, observed_cells(R, model.U.device)
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"])
+        self.model, self.settings, self.device = model, settings, model.U.device
+        self.optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=model.U.is_cuda)
+        self.prepare(R)
+
+    def prepare(self, R: csr_matrix):
+        self.cells = observed_cells(R, self.device)
 
     def batches(self, seed) -> list: # slices or tensors of positions
         "All ratings at once, or shuffled and cut."
         n, size = len(self.cells[0]), self.settings["batch_size"]
-        return [slice(None)] if size is None else torch.from_numpy(np.random.default_rng(seed).permutation(n)).to(self.model.U.device).split(size)
+        if size is None:
+            return [slice(None)]
+        generator = torch.Generator(self.device).manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        return torch.randperm(n, generator=generator, device=self.device).split(size)
 
     def epoch(self, number: int, seed) -> tuple[float, float]: # objective, summed squared error, each before its step
-        objective = squares = torch.zeros((), device=self.model.U.device)
+        totals = torch.zeros(2, device=self.device)
         for batch in self.batches(seed):
             u, i, r = (cells[batch] for cells in self.cells)
             self.optimizer.zero_grad(set_to_none=True)
@@ -184,8 +205,8 @@ class AutogradAdamW:
             loss = error / 2 + len(r) / len(self.cells[0]) * (self.settings["regularization"] * factors + self.settings["bias_regularization"] * biases)
             loss.backward()
             self.optimizer.step()
-            objective, squares = objective + loss.detach(), squares + error.detach()
-        return float(objective), float(squares)
+            totals += torch.stack([loss.detach(), error.detach()])
+        return tuple(totals.tolist())
 
     def state(self) -> dict[str, np.ndarray]:
         "AdamW's moments."
@@ -202,22 +223,103 @@ def observed_cells(R: csr_matrix, device: str = "cpu") -> tuple[torch.Tensor, to
     return tuple(torch.from_numpy(a).to(device) for a in (R.row.astype(np.int64), R.col.astype(np.int64), R.data.astype(np.float32)))
 
 # %% ../nbs/06_matrix_factorization.ipynb #c015
+def tile_gradient(
+    U: torch.Tensor, # (b, k) factors of a block of users; float32 or bfloat16, as V
+    V: torch.Tensor, # (m, k) factors of all movies
+    cells: torch.Tensor, # (n,) int64, where the block's ratings are in the flattened (b, m) tile; none twice
+    ratings: torch.Tensor, # (n,) float32
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]: # the sum of squared errors; gradients of half of it by U and by V
+    "The gradient of a block of users by three matrix products."
+    tile = U @ V.T
+    flat = tile.view(-1)
+    errors = flat[cells].float() - ratings
+    flat.zero_().scatter_(0, cells, errors.to(tile.dtype))
+    return errors.square().sum(), tile @ V, tile.T @ U
+
+def cut_tiles(
+    R: csr_matrix, # (n_users, n_movies) ratings
+    mean: float, # is subtracted from the ratings
+    block_size: int, # users a tile
+    width: int, # columns of a tile, n_movies or more
+    device, # where the tiles go
+) -> list[tuple[slice, torch.Tensor, torch.Tensor]]: # users, cells, ratings less the mean
+    "What `tile_gradient` takes of each block of users."
+    tiles = []
+    for first in range(0, R.shape[0], block_size):
+        u, i, r = observed_cells(R[first:first + block_size], device)
+        tiles.append((slice(first, first + block_size), u * width + i, r - mean))
+    return tiles
+
+def padded(columns: list[torch.Tensor], dtype) -> torch.Tensor: # (rows, columns), each rounded up to a multiple of 8
+    "Columns side by side, with zeros to where tensor cores like a matrix to end."
+    A = torch.cat(columns, 1)
+    return nn.functional.pad(A, (0, -A.shape[1] % 8, 0, -A.shape[0] % 8)).to(dtype)
+
+# %% ../nbs/06_matrix_factorization.ipynb #c018
+class TiledAdamW(AutogradAdamW):
+    "AdamW over all ratings at once by matrix products, tile by tile: for GPUs."
+
+    tile_cells = 1 << 26 # cells of a tile, where the caller leaves its users open
+
+    def prepare(self, R):
+        width = R.shape[1] + -R.shape[1] % 8
+        self.tiles = cut_tiles(R, self.model.mean, self.settings["block_size"] or max(1, self.tile_cells // width), width, self.device)
+        self.dtype = torch.bfloat16 if self.settings["dtype"] == "bfloat16" else torch.float32
+        self.penalties = [self.settings["regularization"]] * 2 + [self.settings["bias_regularization"]] * 2
+
+    def sides(self) -> tuple[torch.Tensor, torch.Tensor]: # [U, b_u, 1] and [V, 1, b_i], padded
+        "Factors and biases as the two sides of one product."
+        U, V, *biases = self.model.parameters()
+        u, i = [b[:, None] for b in biases] or (U[:, :0], V[:, :0])
+        return padded([U, u, torch.ones_like(u)], self.dtype), padded([V, torch.ones_like(i), i], self.dtype)
+
+    @torch.no_grad()
+    def gradient(self) -> tuple[torch.Tensor, list[torch.Tensor]]: # the sum of squared errors; gradients of half of it by the parameters
+        "The full-batch gradient: `error_gradient` by tiles."
+        (U, V), squares = self.sides(), 0
+        g_U, g_V = (torch.zeros_like(side, dtype=torch.float32) for side in (U, V))
+        for users, cells, ratings in self.tiles:
+            error, g_U[users], part = tile_gradient(U[users], V, cells, ratings)
+            squares, g_V = squares + error, g_V + part
+        (n, k), m = self.model.U.shape, len(self.model.V)
+        return squares, [g_U[:n, :k], g_V[:m, :k], g_U[:n, k:k + 1].flatten(), g_V[:m, k + 1:k + 2].flatten()]
+
+    @torch.no_grad()
+    def epoch(self, number: int, seed) -> tuple[float, float]: # objective, summed squared error, both before the step
+        with matrix_precision(tf32=self.settings["dtype"] == "tf32"):
+            squares, gradients = self.gradient()
+        objective = squares
+        for p, gradient, lam in zip(self.model.parameters(), gradients, self.penalties):
+            objective = objective + lam * p.square().sum()
+            p.grad = torch.add(gradient, p, alpha=lam)
+        self.optimizer.step()
+        return tuple((torch.stack([objective, 2 * squares]) / 2).tolist())
+
+# %% ../nbs/06_matrix_factorization.ipynb #c020
 def choose_solver(
     name: str, # "adamw", "sgd" or "als"
     device: str | None, # None to choose
-    batch_size: int | None = None, weight_decay: float = 0.0, # see `train_matrix_factorization`
+    batch_size: int | None = None, weight_decay: float = 0.0, regularization_exponent: float = 0.0, activation: str = "identity", dtype: str = "float32", # see `train_matrix_factorization`
 ) -> tuple[type, str]: # the class that computes, and the device it computes on
-    "AdamW by kernels on a CPU and by automatic differentiation elsewhere; SGD and ALS on a CPU."
+    "AdamW by kernels on a CPU, by matrix products on a GPU or in another dtype, by automatic differentiation in batches or where those two do not go; SGD and ALS on a CPU."
+    if activation not in ("identity", "sigmoid"):
+        raise ValueError(f"activation must be 'identity' or 'sigmoid', not {activation!r}.")
+    if dtype not in ("float32", "tf32", "bfloat16"):
+        raise ValueError(f"dtype must be 'float32', 'tf32' or 'bfloat16', not {dtype!r}.")
+    tiles = batch_size is None and not regularization_exponent and activation == "identity"
+    if dtype != "float32" and (name != "adamw" or not tiles):
+        raise ValueError(f"dtype={dtype!r} is for solver='adamw' by matrix products, without batch_size, regularization_exponent and activation; everything else computes in float32.")
     if name == "adamw":
         device = get_device(device)
-        return (FullBatchAdamW if device == "cpu" and batch_size is None else AutogradAdamW), device
+        full = FullBatchAdamW if device == "cpu" and dtype == "float32" else TiledAdamW if tiles else AutogradAdamW
+        return (full if batch_size is None else AutogradAdamW), device
     if name not in ("sgd", "als"):
-        raise ValueError(f"solver must be 'adamw', 'sgd' or 'als', not {name!r}.")
-    if device not in (None, "auto", "cpu") or batch_size is not None or weight_decay:
-        raise ValueError(f"solver={name!r} runs on the CPU, without batch_size and weight_decay; those are for solver='adamw'.")
+        raise ValueError(f"solver must be 'adamw', 'sgd' or 'als', not {name!r}; 'gibbs' is for MatrixFactorizationRegressor.")
+    if device not in (None, "auto", "cpu") or batch_size is not None or weight_decay or regularization_exponent or activation != "identity":
+        raise ValueError(f"solver={name!r} runs on the CPU, without batch_size, weight_decay, regularization_exponent and activation; those are for solver='adamw'.")
     return dict(sgd=SGD, als=ALS)[name], "cpu"
 
-# %% ../nbs/06_matrix_factorization.ipynb #c020
+# %% ../nbs/06_matrix_factorization.ipynb #c025
 def train_matrix_factorization(
     R_train, # (n_users, n_movies) ratings, sparse or dense, 0 where not observed
     R_validation=None, # the same shape: the ratings that decide when to stop; without them all epochs are run
@@ -230,8 +332,12 @@ def train_matrix_factorization(
     learning_rate_decay: float = 0.93, # SGD's step size is multiplied by it after each epoch
     regularization: float = 16, # lambda of the summed objective, for the factors
     bias_regularization: float = 3, # the same for the biases
+    regularization_exponent: float = 0.0, # AdamW: a row with c times the average number of ratings has c to this power times the penalty
     weight_decay: float = 0.0, # AdamW's decoupled decay
+    activation: str = "identity", # AdamW: "sigmoid" bounds predictions by the lowest and the highest rating
     batch_size: int | None = None, # ratings a step of AdamW; None for all
+    block_size: int | None = None, # users a tile of AdamW on a GPU; None for tiles of about 2^26 cells, 256 MB
+    dtype: str = "float32", # of AdamW's matrix products: "float32", "tf32" or "bfloat16"
     init_scale: float = 0.05, # standard deviation of the factors at the start
     patience: int | None = None, # epochs without a better validation RMSE before stopping; None for 50 of AdamW, 10 of the others
     checkpoint: str | Path | None = None, # file that keeps the state every ten epochs; a training that finds it continues
@@ -240,12 +346,14 @@ def train_matrix_factorization(
     verbose: bool = True, # whether to show a progress bar
 ) -> tuple[MatrixFactorization, pd.DataFrame]: # the best model, on the CPU; history: epoch, seconds, loss, train_rmse, validation_rmse
     "Matrix factorization; `FloatingPointError` if the loss is not finite."
-    kind, device = choose_solver(solver, device, batch_size, weight_decay)
+    kind, device = choose_solver(solver, device, batch_size, weight_decay, regularization_exponent, activation, dtype)
     n_epochs, learning_rate, patience = (kind.defaults[name] if value is None else value for name, value in dict(n_epochs=n_epochs, learning_rate=learning_rate, patience=patience).items())
     settings = dict(solver=solver, n_factors=n_factors, bias=bias, learning_rate=learning_rate, learning_rate_decay=learning_rate_decay, regularization=regularization,
-        bias_regularization=bias_regularization, weight_decay=weight_decay, batch_size=batch_size, init_scale=init_scale, random_state=random_state)
+        bias_regularization=bias_regularization, regularization_exponent=regularization_exponent, weight_decay=weight_decay, activation=activation, batch_size=batch_size,
+        block_size=block_size, dtype=dtype, init_scale=init_scale, random_state=random_state)
     R, validation = rating_csr(R_train), None if R_validation is None else observed_cells(rating_csr(R_validation), device)
-    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), init_scale=init_scale, random_state=random_state).to(device)
+    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), init_scale=init_scale, ends=ends_of(R, activation), random_state=random_state)
+    model = weigh_rows(model, R, regularization_exponent).to(device)
     state = TrainingState(model, kind(model, R, settings), checkpoint, dict(ratings=fingerprint(R)) | settings)
     with tqdm(total=n_epochs, initial=len(state.history), disable=not verbose, desc="matrix factorization", unit="epoch") as bar:
         while len(state.history) < n_epochs and state.epochs_since_best < patience:
@@ -254,7 +362,20 @@ def train_matrix_factorization(
             bar.set_postfix({name: f"{state.history[-1][name]:.4f}" for name in ("train_rmse", "validation_rmse")})
     return state.finish()
 
-# %% ../nbs/06_matrix_factorization.ipynb #c021
+# %% ../nbs/06_matrix_factorization.ipynb #c026
+def ends_of(R: csr_matrix, activation: str) -> tuple[float, float] | None: # lowest and highest rating
+    "What bounds the predictions, if anything does; equal ratings leave nothing to bound."
+    low, high = float(R.data.min()), float(R.data.max())
+    return (low, high) if activation == "sigmoid" and low < high else None
+
+def weigh_rows(model: MatrixFactorization, R: csr_matrix, exponent: float) -> MatrixFactorization: # the same model
+    "Penalise rows by their numbers of ratings, relative to the average, to the power of `exponent`; 0 penalises all alike."
+    if exponent:
+        for name, n in (("user_weight", np.diff(R.indptr)), ("item_weight", np.bincount(R.indices, minlength=R.shape[1]))):
+            setattr(model, name, torch.from_numpy(((np.maximum(n, 1) / n.mean()) ** exponent).astype(np.float32)))
+    return model
+
+# %% ../nbs/06_matrix_factorization.ipynb #c027
 def run_epoch(
     solver, # what `choose_solver` chose, made for a model and ratings
     number: int, # epochs before this one
@@ -271,13 +392,6 @@ def run_epoch(
     error = rmse_at(solver.model, *validation) if validation else float("nan")
     return dict(epoch=number + 1, seconds=seconds, loss=objective / n, train_rmse=(squares / n) ** 0.5, validation_rmse=error)
 
-def fingerprint(R: csr_matrix) -> str: # shape, number of ratings and checksum
-    "What tells one rating matrix from another in a checkpoint."
-    checksum = 0
-    for part in (R.indptr.astype(np.int64), R.indices.astype(np.int64), R.data):
-        checksum = zlib.crc32(np.ascontiguousarray(part).tobytes(), checksum)
-    return f"{R.shape[0]} x {R.shape[1]}, {R.nnz} ratings, {checksum:08x}"
-
 def rating_csr(R) -> csr_matrix: # float32
     "A rating matrix, sparse or dense, as CSR; `ValueError` if it is empty."
     R = csr_matrix(R if issparse(R) else np.asarray(R), dtype=np.float32)
@@ -289,12 +403,12 @@ def rating_csr(R) -> csr_matrix: # float32
 def rmse_at(model: MatrixFactorization, u, i, r, block: int = 1 << 20) -> float: # in stars
     "RMSE of the model at observed cells; on a GPU a block at a time."
     if r.device.type == "cpu":
-        error = predict_pairs(u.numpy(), i.numpy(), *cpu_arrays(model), model.mean) - r.numpy()
+        error = predict_pairs(u.numpy(), i.numpy(), *cpu_arrays(model), model.mean, model.ends) - r.numpy()
         return float(np.sqrt(np.mean(np.square(error))))
     parts = zip(*(t.split(block) for t in (u, i, r)))
     return float(sum((r - model.at(u, i)).square().sum(dtype=torch.float64) for u, i, r in parts) / len(r)) ** 0.5
 
-# %% ../nbs/06_matrix_factorization.ipynb #c023
+# %% ../nbs/06_matrix_factorization.ipynb #c029
 class TrainingState:
     "History, best parameters and checkpoint of a training."
 
@@ -326,9 +440,7 @@ class TrainingState:
 
     def resume(self, arrays: dict, saved: dict):
         "Continue from a checkpoint; `ValueError` if it is of another training."
-        if saved["settings"] != self.settings:
-            differ = [k for k in self.settings if saved["settings"].get(k) != self.settings[k]]
-            raise ValueError(f"{self.checkpoint} is of another training: {', '.join(differ)} differ. Delete it, or name another file.")
+        refuse_another(self.checkpoint, saved["settings"], self.settings)
         self.history, self.best_epoch = saved["history"], saved["best_epoch"]
         parts = lambda key: {n: torch.from_numpy(arrays[f"{key}.{n}"]) for n, _ in self.model.named_parameters() if f"{key}.{n}" in arrays}
         self.model.load_state_dict(parts("now"))
@@ -343,21 +455,27 @@ class TrainingState:
             self.model.load_state_dict(self.best)
         return self.model.cpu(), pd.DataFrame(self.history, columns=["epoch", "seconds", "loss", "train_rmse", "validation_rmse"])
 
-# %% ../nbs/06_matrix_factorization.ipynb #c029
+# %% ../nbs/06_matrix_factorization.ipynb #c035
 class MatrixFactorizationRegressor(RatingEstimator):
-    "Factors and biases learned with a penalty in the objective (Koren, Bell and Volinsky, 2009)."
+    "Factors and biases: learned with a penalty in the objective (Koren, Bell and Volinsky, 2009), or drawn from their posterior."
 
     def __init__(self,
-        n_factors: int = 16, # numbers that describe a user or a movie
-        solver: str = "adamw", # "adamw", "sgd" or "als"
+        n_factors: int | None = None, # numbers that describe a user or a movie; None for 16, and for 32 of Gibbs from 300,000 ratings on
+        solver: str = "adamw", # "adamw", "sgd", "als" or "gibbs"; Gibbs has no use for what is said below about steps, penalties and stopping
         bias: bool = True, # whether to learn biases too
-        n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS
+        implicit: bool | None = None, # Gibbs: whether who rated what informs the priors; None for yes
+        time: bool = False, # Gibbs: whether to learn effects of time, from a column date
+        n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of Gibbs, None for 300
         learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
         learning_rate_decay: float = 0.93, # SGD's step size is multiplied by it after each epoch
         regularization: float = 16, # lambda of the summed objective, for the factors
         bias_regularization: float = 3, # the same for the biases
+        regularization_exponent: float = 0.0, # AdamW: a row with c times the average number of ratings has c to this power times the penalty
         weight_decay: float = 0.0, # AdamW's decoupled decay
+        activation: str = "identity", # AdamW: "sigmoid" bounds predictions by the lowest and the highest rating
         batch_size: int | None = None, # ratings a step of AdamW; None for all
+        block_size: int | None = None, # users a tile of AdamW on a GPU; None for tiles of about 2^26 cells, 256 MB
+        dtype: str = "float32", # of AdamW's matrix products: "float32", "tf32" or "bfloat16"
         init_scale: float = 0.05, # standard deviation of the factors at the start
         validation_fraction: float = 0.05, # share of the training ratings that decides when to stop; 0 to run all epochs
         patience: int | None = None, # epochs without improvement before stopping; None for 50 of AdamW, 10 of the others
@@ -369,55 +487,125 @@ class MatrixFactorizationRegressor(RatingEstimator):
         rating_scale: tuple[float, float] | None = None, # lowest and highest rating allowed in training
         duplicates: str = "error", # a pair rated twice: "error", "last" or "mean"
     ):
-        self.n_factors, self.solver, self.bias, self.n_epochs = n_factors, solver, bias, n_epochs
+        self.n_factors, self.solver, self.bias, self.implicit, self.time, self.n_epochs = n_factors, solver, bias, implicit, time, n_epochs
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.regularization, self.bias_regularization, self.weight_decay = regularization, bias_regularization, weight_decay
+        self.regularization_exponent, self.activation = regularization_exponent, activation
         self.batch_size, self.init_scale, self.validation_fraction = batch_size, init_scale, validation_fraction
+        self.block_size, self.dtype = block_size, dtype
         self.patience, self.refit, self.checkpoint, self.device, self.random_state, self.verbose = patience, refit, checkpoint, device, random_state, verbose
         self.rating_scale, self.duplicates = rating_scale, duplicates
 
-    def _fit(self, R):
+    def predict(self,
+        X, # pairs of raw ids, see `fit`; with effects of time with a column date
+        return_reason: bool = False, # also say where each prediction came from, see `RatingEstimator.predict`
+        return_std: bool = False, # Gibbs: also give the standard deviation of the rating
+    ): # (n,) float64 in stars; then (n,) float64 standard deviations and (n,) texts, as asked
+        "Predicted ratings, clipped to the scale seen in training, never NaN."
+        if not return_std:
+            return super().predict(X, return_reason)
+        u, i, dates = self._pairs(X)
+        if self.samples_ is None:
+            raise ValueError(f"return_std=True needs solver='gibbs'; solver={self.solver!r} finds one set of factors and does not know how sure it is.")
+        known, prediction, std = (u >= 0) & (i >= 0), self._baseline(u, i), self._baseline_std(u, i)
+        prediction[known], std[known] = posterior_mean(self.samples_, *(a[known] for a in (u, i, dates) if a is not None), return_std=True)
+        prediction = np.clip(prediction, *self.rating_scale_)
+        return (prediction, std, reasons(u, i, known)) if return_reason else (prediction, std)
+
+    def _uses_dates(self):
+        return self.solver == "gibbs" and bool(self.time)
+
+    def _fit(self, R, dates=None):
         check_settings(vars(self))
-        _, self.device_ = choose_solver(self.solver, self.device, self.batch_size, self.weight_decay)
+        self.samples_ = None
+        (self._sample if self.solver == "gibbs" else self._train)(R, *(() if dates is None else (dates,)))
+
+    def _sample(self, R, dates=None):
+        "Draw from the posterior."
+        n_sweeps = self.n_epochs or 300
+        self.samples_, self.history_ = sample_factors(R, n_factors=self.n_factors, n_sweeps=n_sweeps, burn_in=n_sweeps * 4 // 15, link=self.implicit is None or bool(self.implicit),
+            dates=dates, checkpoint=self.checkpoint, random_state=self.random_state, verbose=self.verbose)
+        self.device_ = "cpu"
+
+    def _train(self, R):
+        "Minimise the objective, stopped by validation ratings, and once more on all ratings."
+        _, self.device_ = choose_solver(self.solver, self.device, self.batch_size, self.weight_decay, self.regularization_exponent, self.activation, self.dtype)
         train, validation = split_cells(R, self.validation_fraction, self.random_state)
-        names = "n_factors solver bias learning_rate learning_rate_decay regularization bias_regularization weight_decay batch_size init_scale patience random_state verbose"
-        settings = {name: getattr(self, name) for name in names.split()} | dict(device=self.device_)
+        names = "solver bias learning_rate learning_rate_decay regularization bias_regularization regularization_exponent weight_decay activation batch_size block_size dtype init_scale patience random_state verbose"
+        settings = {name: getattr(self, name) for name in names.split()} | dict(n_factors=self.n_factors or 16, device=self.device_)
         model, self.history_ = train_matrix_factorization(train, validation, n_epochs=self.n_epochs, checkpoint=self.checkpoint, **settings)
         if self.refit and validation is not None:
             best = int(self.history_["validation_rmse"].argmin()) + 1
             again = self.checkpoint and Path(self.checkpoint).with_suffix(".refit.npz")
             model, _ = train_matrix_factorization(R, n_epochs=best, checkpoint=again, **settings)
         parameters = {name: p.detach().numpy() for name, p in model.named_parameters()}
-        self.U_, self.V_, self.mean_ = parameters["U"], parameters["V"], model.mean
+        self.U_, self.V_, self.mean_, self.ends_ = parameters["U"], parameters["V"], model.mean, model.ends
         self.b_u_, self.b_i_ = parameters.get("b_u", np.zeros(len(self.U_), np.float32)), parameters.get("b_i", np.zeros(len(self.V_), np.float32))
 
-    def _score(self, u, i):
-        return predict_pairs(u, i, self.U_, self.V_, self.b_u_, self.b_i_, self.mean_)
+    def _score(self, u, i, dates=None):
+        if self.samples_ is not None:
+            return posterior_mean(self.samples_, u, i, dates)
+        return predict_pairs(u, i, self.U_, self.V_, self.b_u_, self.b_i_, self.mean_, self.ends_)
+
+    def _baseline_std(self, u, i):
+        "Standard deviation of the training ratings about what the damped biases say of a stranger, by what is unknown (-1) at `u`, `i`."
+        R = self.matrix_.tocoo()
+        spread = lambda of_user, of_movie: np.std(R.data - self._baseline(np.where(of_user, R.row, -1), np.where(of_movie, R.col, -1)))
+        return np.select([(u < 0) & (i < 0), u < 0], [spread(False, False), spread(False, True)], spread(True, False))
 
     def _user_similarity(self, u):
-        return cosine_to(self.U_, u)
+        return cosine_to(self.U_ if self.samples_ is None else all_samples(self.samples_["U"]), u)
 
     def _movie_similarity(self, i):
-        return cosine_to(self.V_, i)
+        return cosine_to(self.V_ if self.samples_ is None else all_samples(self.samples_["V"]), i)
 
-    def _explain(self, u, i):
-        "Mean, biases, and what each factor adds, largest first."
+    def _explain(self, u, i, dates=None):
+        "Mean, biases, and what each factor adds, largest first; of samples, what all factors add together, and then each effect of time."
         if u < 0 or i < 0:
             return super()._explain(u, i)
+        if self.samples_ is not None:
+            return explain_samples(self.samples_, u, i, dates)
         terms = pd.DataFrame(dict(term=["mean", "user bias", "movie bias"], contribution=[self.mean_, self.b_u_[u], self.b_i_[i]]))
         factors = pd.DataFrame(dict(term=[f"factor {k}" for k in range(self.U_.shape[1])], contribution=self.U_[u] * self.V_[i]))
         factors = factors.sort_values("contribution", key=np.abs, ascending=False, kind="stable")
-        return pd.concat([terms, factors] if self.bias else [factors], ignore_index=True).astype({"contribution": float})
+        table = pd.concat([terms, factors] if self.bias else [factors], ignore_index=True).astype({"contribution": float})
+        return table if self.ends_ is None else in_stars(table, self.mean_, self.ends_, float(self._score(np.array([u]), np.array([i]))[0]))
+
+def in_stars(table: pd.DataFrame, mean: float, ends: tuple[float, float], prediction: float) -> pd.DataFrame: # the same columns
+    "Terms of a bounded prediction: the level it starts from, and then each term by its share in the way from there to the prediction."
+    start = ends[0] + (ends[1] - ends[0]) / (1 + np.exp(-mean))
+    rest = table[table["term"] != "mean"]
+    total = rest["contribution"].sum()
+    rest = rest.assign(contribution=rest["contribution"] * ((prediction - start) / total if total else 0.0))
+    return pd.concat([pd.DataFrame(dict(term=["mean" if mean else "middle of the scale"], contribution=[start])), rest], ignore_index=True)
+
+def all_samples(A: np.ndarray) -> np.ndarray: # (n, samples * k) float32
+    "The factors of all samples side by side; the mean of a product over samples is a product of these, but for its scale."
+    return A.reshape(len(A), -1).astype(np.float32)
+
+def explain_samples(samples: dict, u: int, i: int, dates=None) -> pd.DataFrame: # term, contribution in stars
+    "The mean over the samples of each term of a prediction. Single factors mean something else in each sample, so they are added up."
+    b_u, b_i = (samples[name][at].mean(dtype=float) for name, at in (("b_u", u), ("b_i", i)))
+    terms = {"mean": samples["mean"], "user bias": b_u, "movie bias": b_i, "factors": float(posterior_mean(samples, [u], [i])[0]) - samples["mean"] - b_u - b_i}
+    if dates is not None:
+        terms |= {name: float(effect[0]) for name, effect, _ in effects_of_time(samples, np.array([u]), np.array([i]), dates)}
+    return pd.DataFrame(dict(term=terms.keys(), contribution=terms.values()))
 
 def check_settings(settings: dict):
-    "Refuse, by name, a setting that no training can use; None leaves the choice to the solver."
-    least = dict(n_factors=1, n_epochs=1, patience=1, batch_size=1, regularization=0, bias_regularization=0, weight_decay=0, validation_fraction=0)
+    "Refuse, by name, a setting that no training can use, or not this solver; None leaves the choice to the solver."
+    least = dict(n_factors=1, n_epochs=1, patience=1, batch_size=1, block_size=1, regularization=0, bias_regularization=0, regularization_exponent=0, weight_decay=0, validation_fraction=0)
     for name, low in least.items():
         if settings[name] is not None and not settings[name] >= low:
             raise ValueError(f"{name} must be at least {low}, and is {settings[name]}.")
     for name in ("learning_rate", "learning_rate_decay", "init_scale"):
         if settings[name] is not None and not settings[name] > 0:
             raise ValueError(f"{name} must be positive, and is {settings[name]}.")
+    gibbs = settings["solver"] == "gibbs"
+    if not gibbs and (settings["implicit"] or settings["time"]):
+        raise ValueError(f"implicit and time need solver='gibbs', not {settings['solver']!r}.")
+    others = settings["weight_decay"] or settings["regularization_exponent"] or settings["batch_size"] is not None or settings["activation"] != "identity"
+    if gibbs and (not settings["bias"] or others or settings["device"] not in (None, "auto", "cpu")):
+        raise ValueError("solver='gibbs' runs on the CPU, with biases, without batch_size, weight_decay, regularization_exponent and activation.")
     if not settings["validation_fraction"] < 1:
         raise ValueError(f"validation_fraction must be below 1, and is {settings['validation_fraction']}.")
 
@@ -434,7 +622,7 @@ def cosine_to(A: np.ndarray, row: int) -> np.ndarray: # (n,) between -1 and 1
     norm = np.maximum(np.linalg.norm(A, axis=1), 1e-12)
     return A @ A[row] / (norm * norm[row])
 
-# %% ../nbs/06_matrix_factorization.ipynb #c032
+# %% ../nbs/06_matrix_factorization.ipynb #c041
 def plot_history(
     history: pd.DataFrame, # `history_`, or what `train_matrix_factorization` returned
     title: str = "", # what was trained

@@ -8,10 +8,11 @@ __all__ = ['LANES', 'BYTE_LANES', 'SortedRatings', 'cosine_by_matrix_product', '
            'small_integers', 'fill_strip', 'add_groups', 'multiply_stars', 'multiply_reals', 'divide_by_norms',
            'divide_by_common_norms', 'weigh_by_support', 'star_kernel', 'real_kernel', 'compare_blocks', 'put_together',
            'turn_blocks', 'similarity_on_cpu', 'center_ratings', 'user_similarity', 'check_similarity', 'center_for',
-           'similarity_bytes', 'similarity_rows', 'similarity_on_gpu', 'dense_on']
+           'similarity_bytes', 'similarity_rows', 'matrix_precision', 'exact_in_tf32', 'similarity_on_gpu', 'dense_on']
 
 # %% ../nbs/04_similarity.ipynb #c002
 from collections import namedtuple
+from contextlib import contextmanager
 
 import numpy as np
 import psutil
@@ -427,6 +428,26 @@ def similarity_rows(E, metric: str, shrinkage: float, min_support: int, device: 
     return lambda users=None: similarity_on_gpu(E, metric, shrinkage, min_support, device, users)
 
 # %% ../nbs/04_similarity.ipynb #c031
+@contextmanager
+def matrix_precision(
+    tf32: bool, # whether float32 products on a GPU may round their factors to TF32
+):
+    "Products of matrices in this precision, whatever is set outside."
+    import torch
+    matmul = torch.backends.cuda.matmul
+    name, value = ("fp32_precision", "tf32" if tf32 else "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", tf32) # the latter before torch 2.9
+    before = getattr(matmul, name)
+    setattr(matmul, name, value)
+    try:
+        yield
+    finally:
+        setattr(matmul, name, before)
+
+def exact_in_tf32(E: csr_matrix) -> bool:
+    "Whether products of rows are exact in TF32: small whole or half stars, and no sum of 2^24 units."
+    values, largest = small_integers(E.data)
+    return values.dtype == np.int8 and E.shape[1] * largest**2 < 2**24
+
 def similarity_on_gpu(
     E: csr_matrix, # (n_users, n_movies) centred ratings
     metric: str, shrinkage: float, min_support: int, # see `user_similarity`
@@ -436,22 +457,24 @@ def similarity_on_gpu(
 ) -> np.ndarray: # (n, n_users) float32
     "What `similarity_on_cpu` computes, by dense products on a torch device."
     import torch
-    users = torch.arange(E.shape[0], device=device) if users is None else torch.as_tensor(users, device=device)
-    X = dense_on(E, device)
-    mask = dense_on(csr_matrix((np.ones_like(E.data), E.indices, E.indptr), shape=E.shape), device)
-    norm = X.square().sum(1, dtype=torch.float64).sqrt().float()
+    counted, users = metric == "pearson" or shrinkage > 0 or min_support > 1, torch.arange(E.shape[0]) if users is None else torch.as_tensor(users)
+    X, mask = dense_on(E, device), dense_on(csr_matrix((np.ones_like(E.data), E.indices, E.indptr), shape=E.shape), device) if counted else None
+    norm, squared = torch.linalg.vector_norm(X, dim=1, dtype=torch.float64).float(), X.square() if metric == "pearson" else None
     S = torch.empty(len(users), len(X))
-    for b in blocks(len(users), block):
-        some = users[b]
-        common = mask[some] @ mask.T
-        norms = ((X[some].square() @ mask.T) * (mask[some] @ X.square().T)).sqrt() if metric == "pearson" else norm[some, None] * norm
-        weight = common / (common + shrinkage).clamp(min=1) * (common >= max(min_support, 1)) if shrinkage else (common >= max(min_support, 1)).float()
-        S[b] = (torch.where(norms > 0, X[some] @ X.T / norms, 0) * weight).cpu()
+    with matrix_precision(tf32=metric == "cosine" and exact_in_tf32(E)):
+        for b in blocks(len(users), block):
+            some = users[b].to(device)
+            norms = ((squared[some] @ mask.T) * (mask[some] @ squared.T)).sqrt() if metric == "pearson" else norm[some, None] * norm
+            similarity = torch.where(norms > 0, X[some] @ X.T / norms, 0)
+            if counted:
+                common = mask[some] @ mask.T
+                similarity *= torch.where(common >= max(min_support, 1), common / (common + shrinkage), 0)
+            S[b] = similarity
     return S.numpy()
 
 def dense_on(A: csr_matrix, device: str): # (n, m) float32 tensor
     "A sparse matrix as a dense tensor; only what is stored travels to the device."
     import torch
-    indptr, indices, values = (torch.from_numpy(a).to(device) for a in arrays_of(A))
-    rows = torch.repeat_interleave(torch.arange(A.shape[0], device=device), indptr.diff())
-    return torch.zeros(A.shape, device=device).index_put_((rows, indices.long()), values)
+    coo = A.tocoo()
+    cells, values = (torch.from_numpy(a).to(device) for a in (np.stack([coo.row, coo.col]), A.data))
+    return torch.sparse_coo_tensor(cells, values, A.shape).to_dense()

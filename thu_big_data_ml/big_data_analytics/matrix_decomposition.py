@@ -7,9 +7,11 @@ __all__ = ['compare', 'default_models', 'plot_comparison', 'plot_error_by_activi
            'download_netflix', 'get_rating_matrix', 'load_ratings', 'read_movie_titles', 'read_ratings', 'read_users',
            'split_ratings', 'synthetic_ratings', 'BaselinePredictor', 'RatingEstimator', 'damped_biases', 'data_path',
            'get_device', 'joblib_memory', 'ratings_source', 'MatrixFactorization', 'MatrixFactorizationRegressor',
-           'masked_mse_loss', 'masked_rmse_loss', 'plot_history', 'train_matrix_factorization', 'error_by_activity',
-           'mae', 'rmse', 'center_ratings', 'cosine_by_matrix_product', 'user_similarity', 'UserCF',
-           'compute_weighted_sum_on_matrix', 'masked_product']
+           'masked_mse_loss', 'masked_rmse_loss', 'plot_history', 'train_matrix_factorization', 'calibration',
+           'error_by_activity', 'interval_coverage', 'mae', 'paired_difference', 'ranking_at', 'rmse', 'rmse_and_error',
+           'center_ratings', 'cosine_by_matrix_product', 'user_similarity', 'UserCF', 'compute_weighted_sum_on_matrix',
+           'masked_product', 'CachedScore', 'one_standard_error', 'plot_grid', 'repeated_splits', 'score_and_seconds',
+           'search_parameters', 'search_progress', 'search_results']
 
 # %% ../../nbs/big_data_analytics/matrix_decomposition.ipynb #c003
 from ..comparison import compare, default_models, plot_comparison, plot_error_by_activity
@@ -19,13 +21,15 @@ from ..estimator import BaselinePredictor, RatingEstimator, damped_biases
 from ..help import data_path, get_device, joblib_memory, ratings_source
 from thu_big_data_ml.matrix_factorization import (MatrixFactorization, MatrixFactorizationRegressor, masked_mse_loss, masked_rmse_loss, plot_history,
     train_matrix_factorization)
-from ..metrics import error_by_activity, mae, rmse
+from ..metrics import calibration, error_by_activity, interval_coverage, mae, paired_difference, ranking_at, rmse, rmse_and_error
 from ..similarity import center_ratings, cosine_by_matrix_product, user_similarity
+from ..tuning import CachedScore, one_standard_error, plot_grid, repeated_splits, score_and_seconds, search_parameters, search_progress, search_results
 from ..user_cf import UserCF, compute_weighted_sum_on_matrix, masked_product
 
 # %% ../../nbs/big_data_analytics/matrix_decomposition.ipynb #c004
 _all_ = ["compare", "default_models", "plot_comparison", "plot_error_by_activity", "RatingData", "analyse_split", "download_netflix", "get_rating_matrix",
     "load_ratings", "read_movie_titles", "read_ratings", "read_users", "split_ratings", "synthetic_ratings", "BaselinePredictor", "RatingEstimator", "damped_biases",
     "data_path", "get_device", "joblib_memory", "ratings_source", "MatrixFactorization", "MatrixFactorizationRegressor", "masked_mse_loss", "masked_rmse_loss",
-    "plot_history", "train_matrix_factorization", "error_by_activity", "mae", "rmse", "center_ratings", "cosine_by_matrix_product", "user_similarity", "UserCF",
-    "compute_weighted_sum_on_matrix", "masked_product"]
+    "plot_history", "train_matrix_factorization", "calibration", "error_by_activity", "interval_coverage", "mae", "paired_difference", "ranking_at", "rmse", "rmse_and_error", "center_ratings", "cosine_by_matrix_product", "user_similarity", "UserCF",
+    "compute_weighted_sum_on_matrix", "masked_product", "CachedScore", "one_standard_error", "plot_grid", "repeated_splits", "score_and_seconds", "search_parameters",
+    "search_progress", "search_results"]
