@@ -89,6 +89,9 @@ def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
     assert seen & set(fitted.recommend(user, n=1000, exclude_seen=False)["movie_id"])
     pairs = table.assign(user_id=user, date=data.train["date"].max())
     np.testing.assert_allclose(fitted.predict(pairs), table["prediction"])
+    several = fitted.recommend([user, -1], n=7)
+    pd.testing.assert_frame_equal(several[several["user_id"] == user].drop(columns="user_id"), table, atol=1e-5)
+    assert len(several) == 14 and fitted.recommend([], n=7).empty
     assert len(fitted.recommend(-1, n=3)) == 3  # a stranger gets what everybody likes
     assert len(fitted.recommend(user, n=0)) == 0
     with pytest.raises(ValueError, match="negative"):

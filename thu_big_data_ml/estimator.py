@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .data import positions, resolve_duplicates
+from .data import blocks, positions, resolve_duplicates
 from .help import load_arrays, save_arrays
 
 # %% ../nbs/03_estimator.ipynb #c005
@@ -135,19 +135,25 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         return (prediction, reasons(u, i, answered)) if return_reason else prediction
 
     def recommend(self,
-        user_id, # a raw id; someone unknown is recommended what everybody likes
+        user_id, # a raw id, or a list of them; someone unknown is recommended what everybody likes
         n: int = 10, # how many movies
         exclude_seen: bool = True, # leave out what the user has rated
         date=None, # when, for a model with effects of time; None for the last date of training
-    ) -> pd.DataFrame: # movie_id, title (where titles are known), prediction; best first
-        "The movies that this user is predicted to like best; of equal predictions, before clipping, the most rated movie first."
-        at = self._position(user_id, "user_id", unknown=-1)
-        score, _ = self._answer(np.full(len(self.movie_ids_), at), np.arange(len(self.movie_ids_)), self._asked_dates(len(self.movie_ids_), date))
-        order = np.lexsort((-np.bincount(self.matrix_.indices, minlength=len(score)), -score))
-        if exclude_seen and at >= 0:
-            order = order[~np.isin(order, self.matrix_[at].indices)]
-        order = order[:check_n(n)]
-        return self._movie_table(order, prediction=np.clip(score[order], *self.rating_scale_))
+    ) -> pd.DataFrame: # user_id (if there are several), movie_id, title (where titles are known), prediction; best first
+        "The movies that users are predicted to like best; of equal predictions, before clipping, the most rated movie first."
+        several = not np.isscalar(user_id)
+        users = np.asarray(user_id if several else [user_id])
+        check_is_fitted(self, "matrix_")
+        at, tables = self._positions(users, self.user_ids_, "user_id"), []
+        for some in blocks(len(at), 256):
+            scores = self._all_scores(at[some], date)
+            tables += [self._best_movies(u, score, check_n(n), exclude_seen) for u, score in zip(at[some], scores)]
+        if not several:
+            return tables[0]
+        lengths = [len(table) for table in tables]
+        table = pd.concat(tables, ignore_index=True) if tables else self._movie_table(np.arange(0), prediction=np.empty(0))
+        table.insert(0, "user_id", np.repeat(users, lengths))
+        return table
 
     def similar_users(self, user_id, n: int = 10) -> pd.DataFrame: # user_id, similarity; most similar first
         "The users most like this one; `KeyError` if the user was not in training."
@@ -200,6 +206,18 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         score[known] = self._score(*(a[known] for a in (u, i, dates) if a is not None))
         answered = ~np.isnan(score)
         return np.where(answered, score, prediction), answered
+
+    def _all_scores(self, u, date=None):
+        "(n, n_movies) predictions before clipping, for users at positions `u` (-1: unknown)."
+        n, m = len(u), len(self.movie_ids_)
+        return self._answer(np.repeat(u, m), np.tile(np.arange(m), n), self._asked_dates(n * m, date))[0].reshape(n, m)
+
+    def _best_movies(self, u, score, n, exclude_seen):
+        "The table of the `n` best scores of one user."
+        order = np.lexsort((-np.bincount(self.matrix_.indices, minlength=len(score)), -score))
+        if exclude_seen and u >= 0:
+            order = order[~np.isin(order, self.matrix_[u].indices)]
+        return self._movie_table(order[:n], prediction=np.clip(score[order[:n]], *self.rating_scale_).astype(float))
 
     def _damping(self):
         "What the biases of users and movies are damped by."

@@ -298,7 +298,10 @@ class UserCF(RatingEstimator):
     ) -> np.ndarray: # (len(users), n_movies) float32, a column a movie of `movie_ids_`; never NaN, not clipped
         "Predictions for every movie: the model's, or the damped biases where no neighbour rated the movie."
         check_is_fitted(self, "matrix_")
-        u = np.arange(len(self.user_ids_)) if users is None else np.array([self._position(user, "user_id") for user in users], np.int64)
+        return self._cells(np.arange(len(self.user_ids_)) if users is None else np.array([self._position(user, "user_id") for user in users], np.int64))
+
+    def _cells(self, u):
+        "(len(u), n_movies) float32 for known users at positions `u`."
         P, m, weights = np.empty((len(u), len(self.movie_ids_)), np.float32), len(self.movie_ids_), self._weights()
         for some in self._blocks(len(u)):
             if self.n_neighbors is None and self.user_based:
@@ -308,6 +311,10 @@ class UserCF(RatingEstimator):
             else:
                 P[some] = self._score(np.repeat(u[some], m), np.tile(np.arange(m), len(u[some]))).reshape(-1, m)
         return np.where(np.isnan(P), self._baseline(u[:, None], np.arange(m)).astype(np.float32), P)
+
+    def _all_scores(self, u, date=None):
+        "All cells at once where the users fill a strip, which a few do not."
+        return self._cells(u) if len(u) >= LANES and (u >= 0).all() else super()._all_scores(u, date)
 
     def _user_similarity(self, u):
         return self._weights()(np.array([u]))[0] if self.user_based else super()._user_similarity(u)
