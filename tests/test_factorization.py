@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.factor_kernels import adamw_step, als_half_sweep, deal, error_gradient, group_ratings, predict_pairs, sgd_epoch
 from thu_big_data_ml.help import load_arrays
-from thu_big_data_ml.matrix_factorization import ALS, SGD, AutogradAdamW, FullBatchAdamW, choose_solver, weigh_rows
+from thu_big_data_ml.matrix_factorization import ALS, SGD, AutogradAdamW, FullBatchAdamW, TiledAdamW, choose_solver, weigh_rows
 from thu_big_data_ml.similarity import arrays_of
 
 
@@ -91,6 +91,23 @@ def test_kernels_and_autograd_take_the_same_step(n_users, n_movies, k, bias, end
         far = (a - b).abs().detach()
         assert far.median() < 1e-5 and far.max() < 0.02  # where a gradient is all rounding, its sign, and so a first step, is chance
     assert kernels.state().keys() == autograd.state().keys()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("block_size", [1, 16, None])
+@pytest.mark.parametrize("n_users, n_movies, k", shapes)
+def test_tiles_have_the_gradient_of_the_kernels(n_users, n_movies, k, block_size, bias):
+    R, parameters = problem(n_users, n_movies, k)
+    if not bias:
+        parameters[2:] = [np.zeros_like(p) for p in parameters[2:]]
+    squares, gradients = error_gradient(*sides(R), *parameters, 3.0 if bias else 0.0)
+    for dtype, near in (("float32", 1e-5), ("tf32", 5e-3), ("bfloat16", 5e-2)):
+        tiles = plant(parameters, R, bias=bias, kind=TiledAdamW, dtype=dtype, block_size=block_size)
+        found, by_tiles = tiles.gradient()
+        assert float(found) == pytest.approx(squares, rel=near)
+        for gradient, expected in list(zip(by_tiles, gradients))[:None if bias else 2]:
+            np.testing.assert_allclose(gradient, expected, atol=near * np.abs(expected).max())
+        assert all(torch.equal(a, b) for a, b in zip(by_tiles, tiles.gradient()[1]))
 
 
 @pytest.mark.parametrize("decay, penalty", [(0.0, 0.0), (0.3, 0.0), (0.0, 5.0), (0.1, 2.0)])
@@ -182,18 +199,19 @@ def test_solvers_repeat_resume_and_stop(solver, tmp_path):
         train_matrix_factorization(R, checkpoint=tmp_path / "state.npz", **(options | dict(solver="als" if solver == "sgd" else "sgd")))
 
 
-def test_a_checkpoint_of_the_kernels_continues_by_autograd():
+@pytest.mark.parametrize("kind", [AutogradAdamW, TiledAdamW])
+def test_a_checkpoint_of_the_kernels_continues_elsewhere(kind):
     R, parameters = problem(60, 50, 6)
     whole, kernels = (plant(parameters, R) for _ in range(2))
     for number in range(20):
         whole.epoch(number, seed=0)
     for number in range(10):
         kernels.epoch(number, seed=0)
-    autograd = plant([p.detach().numpy() for p in kernels.model.parameters()], R, kind=AutogradAdamW)
-    autograd.restore(kernels.state())
+    other = plant([p.detach().numpy() for p in kernels.model.parameters()], R, kind=kind)
+    other.restore(kernels.state())
     for number in range(10, 20):
-        autograd.epoch(number, seed=0)
-    torch.testing.assert_close(whole.model.U, autograd.model.U, rtol=1e-3, atol=1e-4)
+        other.epoch(number, seed=0)
+    torch.testing.assert_close(whole.model.U, other.model.U, rtol=1e-3, atol=1e-4)
 
 
 def test_the_solver_is_chosen_by_device_and_batches():

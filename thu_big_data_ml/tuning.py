@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from .help import figure, joblib_memory
 from .metrics import rmse
 
-# %% ../nbs/08_tuning.ipynb #c004
+# %% ../nbs/08_tuning.ipynb #c005
 def fit_and_score(
     key: dict, # what the result depends on, see `score_key`: the only argument that joblib looks at
     estimator, # unfitted
@@ -59,7 +59,7 @@ def code_fingerprint() -> str: # 32 hexadecimal digits
     sources = sorted(Path(thu_big_data_ml.__file__).parent.rglob("*.py"))
     return hashlib.blake2b(b"".join(source.read_bytes() for source in sources), digest_size=16).hexdigest()
 
-# %% ../nbs/08_tuning.ipynb #c005
+# %% ../nbs/08_tuning.ipynb #c006
 class CachedScore(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     "An estimator whose `score`, the negative RMSE, is looked up in `memory` before anything is fitted."
 
@@ -91,7 +91,7 @@ class CachedScore(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         self.estimator_ = self.estimator_ or clone(self.estimator).fit(*self.ratings_)
         return self.estimator_.predict(X)
 
-# %% ../nbs/08_tuning.ipynb #c006
+# %% ../nbs/08_tuning.ipynb #c010
 def score_and_seconds(model: CachedScore, X, y) -> dict: # score, fit_seconds
     "A scorer that also tells how long the fit took when it was done."
     return model.measure(X, y)
@@ -151,6 +151,7 @@ def search_results(search) -> pd.DataFrame: # a row a candidate, best first: its
     table = table.assign(rmse=-found["mean_test_score"], standard_error=found["std_test_score"] / np.sqrt(search.n_splits_ - 1), fit_seconds=found["mean_test_fit_seconds"])
     return table.infer_objects().sort_values("rmse")
 
+# %% ../nbs/08_tuning.ipynb #c014
 def one_standard_error(
     results: dict, # `cv_results_` of a search
     complexity: str = "n_factors", # the parameter of which less is simpler
@@ -164,6 +165,7 @@ def one_standard_error(
         raise KeyError(f"{complexity} is not among the parameters searched.")
     return int(min(enough, key=lambda candidate: (results[column][candidate], -mean[candidate])))
 
+# %% ../nbs/08_tuning.ipynb #c017
 def plot_grid(
     table: pd.DataFrame, # what `search_results` returned
     x: str = "regularization", # parameter on the horizontal axis
@@ -177,6 +179,7 @@ def plot_grid(
         texttemplate="%{z:.4f}", colorscale="Viridis_r", colorbar_title="RMSE")
     return fig
 
+# %% ../nbs/08_tuning.ipynb #c038
 def repeated_splits(
     models: dict[str, object], # name -> unfitted estimator; the first is the one that the others are compared with
     ratings: pd.DataFrame, # user_id, movie_id, rating
