@@ -475,6 +475,7 @@ def similarity_on_gpu(
 def dense_on(A: csr_matrix, device: str): # (n, m) float32 tensor
     "A sparse matrix as a dense tensor; only what is stored travels to the device."
     import torch
-    coo = A.tocoo()
-    cells, values = (torch.from_numpy(a).to(device) for a in (np.stack([coo.row, coo.col]), A.data))
-    return torch.sparse_coo_tensor(cells, values, A.shape).to_dense()
+    indptr, columns, values = (torch.from_numpy(a).to(device) for a in arrays_of(A))
+    dense = torch.zeros(A.shape, device=device)
+    dense[torch.repeat_interleave(indptr.diff()), columns.long()] = values
+    return dense
