@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help run test notebooks report clean
+.PHONY: help run test notebooks report bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -33,5 +33,9 @@ report: $(READY) ## the HTML book and the PDF, in _docs/; needs quarto on PATH
 	@command -v quarto > /dev/null || { echo "quarto is not on PATH: pip install quarto-cli, or https://quarto.org/docs/get-started/"; exit 1; }
 	QUARTO_PYTHON=$(CURDIR)/$(PY) quarto render
 
+TABLES := user_cf roofline scaling peers time_to_rmse
+bench: $(READY) ## the measurements of chapter "Scaling", into bench/results/, on a quiet machine; TABLES="user_cf" for one
+	@for table in $(TABLES); do start=$$(date +%s); echo "== $$table"; $(PY) bench/$$table.py || exit 1; echo "== $$table took $$(($$(date +%s) - start)) s"; done
+
 clean: ## remove environment, results and rendered pages; data/ stays
-	rm -rf $(VENV) results _docs .quarto build ./*.egg-info
+	rm -rf $(VENV) bench/.environments results _docs .quarto build ./*.egg-info

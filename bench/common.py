@@ -1,0 +1,142 @@
+"""What the measurements share: clocks that alternate, processes of their own, peak memory, what ran where, and the files of results."""
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import shlex
+import statistics
+import time
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+results = Path(__file__).parent / "results"
+libraries = ["thu_big_data_ml", "numpy", "scipy", "scikit-learn", "numba", "llvmlite", "torch"]
+thread_variables = ["OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "LK", "POLARS_MAX"]  # each followed by _NUM_THREADS or _THREADS
+
+
+def options(description: str, repeats: int = 5, **sizes) -> argparse.Namespace:
+    "The command line of a table: sizes of the workload, repetitions, threads, and where the results go."
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    for name, default in sizes.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--random-state", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--output", type=Path, default=results, help="folder of the JSON file")
+    chosen = parser.parse_args()
+    set_threads(chosen.threads)
+    return chosen
+
+
+def set_threads(n: int):
+    "Let BLAS, numba and torch use `n` threads, here and in processes started from here."
+    import numba
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    os.environ |= {f"{name}_THREADS" if name.endswith("MAX") else f"{name}_NUM_THREADS": str(n) for name in thread_variables}
+    threadpool_limits(n)
+    numba.set_num_threads(n)
+    torch.set_num_threads(n)
+
+
+def ratings(users: int, movies: int, n_ratings: int, random_state: int = 0):
+    "Synthetic ratings of the shape of Netflix's, from the cache where they were made before; 20 planted factors."
+    from thu_big_data_ml.data import synthetic_ratings
+    from thu_big_data_ml.help import joblib_memory
+
+    return joblib_memory.cache(synthetic_ratings)(users, movies, n_ratings, random_state, n_factors=20)
+
+
+def positions_of(data) -> dict[str, np.ndarray]:
+    "Train and test as positions: u, i, r and tu, ti, tr."
+    from thu_big_data_ml.data import positions
+
+    split = {}
+    for prefix, part in (("", data.train), ("t", data.test)):
+        split[f"{prefix}u"] = positions(part["user_id"], data.user_ids).astype(np.int32)
+        split[f"{prefix}i"] = positions(part["movie_id"], data.movie_ids).astype(np.int32)
+        split[f"{prefix}r"] = part["rating"].to_numpy(np.float32)
+    return split
+
+
+class Laps:
+    "A stopwatch: `lap(name, function, ...)` runs the function and adds its seconds to the list of that name."
+
+    def __init__(self):
+        self.seconds = {}
+
+    def __call__(self, name, function, *words, **named):
+        start = time.perf_counter()
+        result = function(*words, **named)
+        self.seconds.setdefault(name, []).append(time.perf_counter() - start)
+        return result
+
+
+def alternate(ways: dict, repeats: int) -> dict[str, dict[str, list[float]]]:
+    "Run every way, `way(lap)`, once a repetition, in turn and first to last in the odd ones, last to first in the even; way -> stage -> seconds."
+    seconds = {name: {} for name in ways}
+    for repeat in range(repeats):
+        for name in list(ways)[::1 if repeat % 2 == 0 else -1]:
+            lap = Laps()
+            ways[name](lap)
+            for stage, parts in lap.seconds.items():
+                seconds[name].setdefault(stage, []).append(sum(parts))
+    return seconds
+
+
+def spread(seconds: list[float]) -> dict:
+    "Best and median, and all of them."
+    return dict(best=min(seconds), median=statistics.median(seconds), seconds=[round(s, 4) for s in seconds])
+
+
+@contextmanager
+def memory_of(work: dict):
+    "Write the memory held before the block, and the most held within it, to `work`, in MB; Linux only."
+    most = lambda: round(next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024)
+    Path("/proc/self/clear_refs").write_text("5")  # the most held so far becomes what is held now
+    work["before_megabytes"] = most()
+    yield
+    work["peak_megabytes"] = most()
+
+
+def fresh(function, *words):
+    "What `function(*words)` returns in a process of its own."
+    with multiprocessing.get_context("spawn").Pool(1, set_threads, (int(os.environ["OMP_NUM_THREADS"]),)) as pool:
+        return pool.apply(function, words)
+
+
+def machine() -> dict:
+    "What the figures depend on."
+    from threadpoolctl import threadpool_info
+
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    wanted = ("avx2", "fma", "avx512f", "avx512vl", "avx512_vnni", "amx_tile")
+    blas = {info["filepath"].rsplit("/", 1)[-1].split("-")[0]: info for info in threadpool_info() if info["user_api"] == "blas"}
+    return dict(processor=facts.get("model name", platform.processor()), cores=os.cpu_count(), memory_gigabytes=round(psutil.virtual_memory().total / 2**30),
+        features=[f for f in wanted if f in facts.get("flags", "").split()], system=f"{platform.system()} {platform.release()}", python=platform.python_version(),
+        blas={name: f"{info['internal_api']} {info['version']} {info.get('architecture', '')}".strip() for name, info in blas.items()})
+
+
+def write(table: str, chosen: argparse.Namespace, rows: list[dict], **more) -> Path:
+    "Write a table with all that it depends on, and print where it is."
+    settings = {name: value for name, value in vars(chosen).items() if name != "output"}
+    command = ["python", f"bench/{table}.py", *(word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value)))]
+    facts = dict(table=table, command=shlex.join(command), date=time.strftime("%Y-%m-%d"), settings=settings, machine=machine(), versions={name: version(name) for name in libraries}, **more, rows=rows)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    path = chosen.output / f"{table}.json"
+    path.write_text(json.dumps(facts, indent=1) + "\n")
+    print(f"threads {chosen.threads}, {facts['machine']['processor']}, " + ", ".join(f"{k} {v}" for k, v in facts["versions"].items()))
+    print(f"written: {os.path.relpath(path)}", flush=True)
+    return path
+
+
+def show(row: dict):
+    "Print a row as it is measured."
+    print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items() if k != "seconds"), flush=True)

@@ -1,0 +1,308 @@
+"""One library in its own interpreter: `child.py NAME SPLIT.npz THREADS` answers each request, a line of JSON, with a line of JSON.
+
+A model is a function of a stopwatch, the split, the threads and options; it returns predictions at the test pairs, NaN where it has none
+(or predictions, and whether the model proper made them), or None where it predicts no ratings. A trainer is a generator that yields, after each pass over the ratings, a function that predicts.
+"""
+import json
+import os
+import sys
+import time
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+
+def with_bias(split, u_of, i_of, mean, b_u, b_i, U, V):
+    "mean + b_u + b_i + U . V at the test pairs; `u_of` and `i_of` are the rows of users and movies, -1 where unknown."
+    u, i = u_of[split.tu], i_of[split.ti]
+    known = (u >= 0) & (i >= 0)
+    P = mean + np.where(u >= 0, b_u[u], 0) + np.where(i >= 0, b_i[i], 0)
+    for part in np.array_split(np.flatnonzero(known), 1 + len(u) // 100_000):
+        P[part] += np.einsum("nk,nk->n", U[u[part]], V[i[part]])
+    return P
+
+
+def rows_of(table: dict, n: int) -> np.ndarray:
+    "A dictionary of rows as an array, -1 where it has no entry."
+    rows = np.full(n, -1)
+    rows[list(table)] = list(table.values())
+    return rows
+
+
+def frame(split, **columns):
+    "The training ratings as a DataFrame with the column names that are asked for."
+    import pandas as pd
+    return pd.DataFrame({name: getattr(split, field) for name, field in columns.items()})
+
+
+# Surprise
+
+def surprise_data(split):
+    import surprise
+    reader = surprise.Reader(rating_scale=(float(split.r.min()), float(split.r.max())))
+    return surprise.Dataset.load_from_df(frame(split, u="u", i="i", r="r"), reader).build_full_trainset()
+
+
+def surprise_pairs(model, split):
+    "Predictions, and whether a neighbour took part; a movie that is unknown has none."
+    predicted = [model.predict(u, i) for u, i in zip(split.tu.tolist(), split.ti.tolist())]
+    return np.array([p.est for p in predicted]), np.array([p.details.get("actual_k", 0) > 0 for p in predicted])
+
+
+def surprise_factors(lap, split, threads, k, epochs, rate, penalty):
+    import surprise
+    data = lap("prepare", surprise_data, split)
+    model = surprise.SVD(n_factors=k, n_epochs=epochs, lr_all=rate, reg_all=penalty, random_state=0)
+    lap("fit", model.fit, data)
+    return lap("predict", surprise_pairs, model, split)[0]
+
+
+def surprise_neighbours(lap, split, threads, k, shrinkage):
+    import surprise
+    data = lap("prepare", surprise_data, split)
+    biases = dict(method="als", reg_u=8, reg_i=5, n_epochs=10)
+    model = surprise.KNNBaseline(k=k, sim_options=dict(name="pearson_baseline", user_based=True, shrinkage=shrinkage), bsl_options=biases, verbose=False)
+    lap("fit", model.fit, data)
+    return lap("predict", surprise_pairs, model, split)
+
+
+# LensKit
+
+def lenskit_data(split):
+    from lenskit.data import from_interactions_df
+    return from_interactions_df(frame(split, user_id="u", item_id="i", rating="r"))
+
+
+def lenskit_pairs(model, split):
+    from lenskit.data import ItemList
+    order = np.argsort(split.tu, kind="stable")
+    users, first = np.unique(split.tu[order], return_index=True)
+    P = np.full(len(order), np.nan)
+    for user, part in zip(users, np.split(order, first[1:])):
+        P[part] = model(int(user), ItemList(item_ids=split.ti[part])).scores()
+    return P
+
+
+def lenskit_neighbours(lap, split, threads, k):
+    from lenskit.knn import UserKNNScorer
+    data = lap("prepare", lenskit_data, split)
+    model = UserKNNScorer(max_nbrs=k, feedback="explicit")
+    lap("fit", model.train, data)
+    return lap("predict", lenskit_pairs, model, split)
+
+
+def lenskit_factors(lap, split, threads, k, epochs, penalty):
+    from lenskit.als import BiasedMFScorer
+    data = lap("prepare", lenskit_data, split)
+    model = BiasedMFScorer(features=k, epochs=epochs, regularization=penalty, user_embeddings="prefer")
+    lap("fit", model.train, data)
+    return lap("predict", lenskit_pairs, model, split)
+
+
+def lenskit_trainer(split, threads, k, penalty):
+    from lenskit.als import BiasedMFScorer
+    from lenskit.training import TrainingOptions
+    model = BiasedMFScorer(features=k, regularization=penalty, user_embeddings="prefer")
+    trainer = model.create_trainer(lenskit_data(split), TrainingOptions(rng=0))
+    while True:
+        trainer.train_epoch()
+        yield lambda: lenskit_pairs(model, split)
+
+
+# Cornac
+
+def cornac_data(split):
+    from cornac.data import Dataset
+    return Dataset.from_uir(list(zip(split.u.tolist(), split.i.tolist(), split.r.tolist())))
+
+
+def cornac_pairs(model, data, split):
+    users, movies = rows_of(data.uid_map, split.n_users), rows_of(data.iid_map, split.n_movies)
+    return with_bias(split, users, movies, model.global_mean, model.u_biases, model.i_biases, model.u_factors, model.i_factors)
+
+
+def cornac_factors(lap, split, threads, k, epochs, rate, penalty):
+    import cornac
+    data = lap("prepare", cornac_data, split)
+    model = cornac.models.MF(k=k, max_iter=epochs, learning_rate=rate, lambda_reg=penalty, num_threads=threads)
+    lap("fit", model.fit, data)
+    return lap("predict", cornac_pairs, model, data, split)
+
+
+def cornac_trainer(split, threads, k, rate, penalty):
+    import cornac
+    data = cornac_data(split)
+    model = cornac.models.MF(k=k, max_iter=1, learning_rate=rate, lambda_reg=penalty, num_threads=threads)
+    while True:
+        model.fit(data)  # goes on from the factors that it has
+        yield lambda: cornac_pairs(model, data, split)
+
+
+def cornac_neighbours(lap, split, threads, k):
+    import cornac
+    data = lap("prepare", cornac_data, split)
+    model = cornac.models.UserKNN(k=k, similarity="pearson", num_threads=threads, verbose=False)
+    lap("fit", model.fit, data)
+    users, movies = rows_of(data.uid_map, split.n_users)[split.tu], rows_of(data.iid_map, split.n_movies)[split.ti]
+    rate = lambda: np.array([model.score(u, i) if u >= 0 and i >= 0 else np.nan for u, i in zip(users.tolist(), movies.tolist())], float)
+    return lap("predict", rate)
+
+
+# implicit ranks and predicts no ratings: only its similarities can be compared
+
+def implicit_neighbours(lap, split, threads, k):
+    from implicit.nearest_neighbours import CosineRecommender
+    from scipy.sparse import csr_matrix
+    R = lap("prepare", lambda: csr_matrix((split.r.astype(np.float64), (split.i, split.u)), shape=(split.n_movies, split.n_users)))
+    lap("fit", CosineRecommender(K=k, num_threads=threads).fit, R, show_progress=False)
+
+
+# cmfrec
+
+def cmfrec_factors(lap, split, threads, k, epochs, penalty):
+    import cmfrec
+    data = lap("prepare", frame, split, UserId="u", ItemId="i", Rating="r")
+    model = cmfrec.CMF(k=k, lambda_=penalty, niter=epochs, use_cg=True, use_float=True, nthreads=threads, verbose=False, precompute_for_predictions=False, random_state=1)
+    lap("fit", model.fit, data)
+    return lap("predict", model.predict, split.tu, split.ti)
+
+
+# myFM
+
+def myfm_factors(lap, split, threads, k, epochs):
+    import myfm
+    from scipy.sparse import csr_matrix
+    shape = [split.n_users, split.n_movies]
+    def one_hot(u, i):
+        n = len(u)
+        return csr_matrix((np.ones(2 * n), np.stack([u, i + shape[0]], 1).ravel(), np.arange(0, 2 * n + 1, 2)), shape=(n, sum(shape)))
+    X, X_test = lap("prepare", lambda: (one_hot(split.u, split.i), one_hot(split.tu, split.ti)))
+    model = myfm.MyFMRegressor(rank=k, random_seed=0)
+    lap("fit", model.fit, X, split.r.astype(float), n_iter=epochs, n_kept_samples=epochs * 4 // 5, group_shapes=shape)
+    return lap("predict", model.predict, X_test)
+
+
+# This library
+
+def our_predictions(lap, split, model):
+    X, X_test = np.stack([split.u, split.i], 1), np.stack([split.tu, split.ti], 1)
+    lap("fit", model.fit, X, split.r)
+    P, reason = lap("predict", model.predict, X_test, return_reason=True)
+    return P, reason == "model"
+
+
+def our_neighbours(lap, split, threads, k, **options):
+    from thu_big_data_ml.user_cf import UserCF
+    return our_predictions(lap, split, UserCF(n_neighbors=k, device="cpu", **options))
+
+
+def our_similarity(lap, split, threads):
+    from scipy.sparse import csr_matrix
+    from thu_big_data_ml.similarity import user_similarity
+    R = lap("prepare", lambda: csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies)))
+    lap("fit", user_similarity, R, device="cpu")
+
+
+def our_factors(lap, split, threads, k, **options):
+    from thu_big_data_ml.matrix_factorization import MatrixFactorizationRegressor
+    return our_predictions(lap, split, MatrixFactorizationRegressor(n_factors=k, device="cpu", random_state=0, **options))
+
+
+def our_trainer(split, threads, k, solver, rate, penalty):
+    from scipy.sparse import csr_matrix
+    from thu_big_data_ml.factor_kernels import predict_pairs
+    from thu_big_data_ml.matrix_factorization import MatrixFactorization, choose_solver, cpu_arrays
+    kind, _ = choose_solver(solver, "cpu")
+    settings = dict(learning_rate=rate, learning_rate_decay=0.93, weight_decay=0.0, regularization=penalty, bias_regularization=3, bias=True)
+    R = csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies))
+    model = MatrixFactorization(*R.shape, k, bias=True, mean=float(R.data.mean()), random_state=0)
+    solver, epoch = kind(model, R, settings), 0
+    while True:
+        solver.epoch(epoch, seed=(0, epoch))
+        epoch += 1
+        yield lambda: predict_pairs(split.tu.astype(np.int64), split.ti.astype(np.int64), *cpu_arrays(model), model.mean)
+
+
+models = {
+    "surprise": dict(factors=surprise_factors, neighbours=surprise_neighbours),
+    "lenskit": dict(factors=lenskit_factors, neighbours=lenskit_neighbours, trainer=lenskit_trainer),
+    "cornac": dict(factors=cornac_factors, neighbours=cornac_neighbours, trainer=cornac_trainer),
+    "implicit": dict(similarity=implicit_neighbours),
+    "cmfrec": dict(factors=cmfrec_factors),
+    "myfm": dict(factors=myfm_factors),
+    "ours": dict(factors=our_factors, neighbours=our_neighbours, similarity=our_similarity, trainer=our_trainer),
+}
+distributions = dict(surprise="scikit-surprise", ours="thu_big_data_ml")
+
+
+class Laps(dict):
+    "A stopwatch: stage -> seconds."
+
+    def __call__(self, name, function, *words, **named):
+        start = time.perf_counter()
+        result = function(*words, **named)
+        self[name] = time.perf_counter() - start
+        return result
+
+
+def score(split, predicted) -> dict:
+    "RMSE of predictions, clipped to the scale, the mean of train where there is none; and over those only that the model proper made."
+    P, made = predicted if isinstance(predicted, tuple) else (np.array(predicted, float), np.isfinite(predicted))
+    P = np.clip(np.where(np.isfinite(P), P, split.r.mean(dtype=float)), split.r.min(), split.r.max())
+    error = lambda some: float(np.sqrt(np.mean((P[some] - split.tr[some]) ** 2)))
+    return dict(rmse=error(slice(None)), rmse_of_made=error(made), made=int(made.sum()))
+
+
+def run(name, split, threads, model, **options) -> dict:
+    "Fit and score once."
+    lap = Laps()
+    Path("/proc/self/clear_refs").write_text("5")
+    P = models[name][model](lap, split, threads, **options)
+    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return dict(seconds=lap, peak_megabytes=round(peak / 1024)) | (score(split, P) if P is not None else {})
+
+
+def train(name, split, threads, target, passes, **options) -> dict:
+    "RMSE after each pass over the ratings and the seconds so far, scoring not counted, until the target is met or the passes are done."
+    curve, seconds, start = [], 0.0, time.perf_counter()
+    for number, predict in enumerate(models[name]["trainer"](split, threads, **options), 1):
+        seconds += time.perf_counter() - start
+        curve.append(dict(passes=number, seconds=seconds, rmse=score(split, predict())["rmse"]))
+        if curve[-1]["rmse"] <= target or number == passes:
+            return dict(curve=curve)
+        start = time.perf_counter()
+
+
+def part(split, rows, test_rows):
+    "Some of the training ratings to learn from, others to score on."
+    kept = {name: getattr(split, name)[rows] for name in "uir"}
+    return SimpleNamespace(**kept, **{f"t{name}": getattr(split, name)[test_rows] for name in "uir"}, n_users=split.n_users, n_movies=split.n_movies)
+
+
+def main():
+    "Answer requests until there are none."
+    name, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    warnings.simplefilter("ignore")
+    split = SimpleNamespace(**np.load(path))
+    split.n_users, split.n_movies = (int(max(a.max(), b.max())) + 1 for a, b in ((split.u, split.tu), (split.i, split.ti)))
+    aside = np.random.default_rng(1).random(len(split.r)) < 0.1
+    parts = dict(all=split, rehearsal=part(split, slice(2000), slice(200)), choice=part(split, ~aside, aside))
+    package = distributions.get(name, name)
+    print(json.dumps({"version": version(package), "python": sys.version.split()[0]}), file=answers, flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        work = train if "passes" in request else run
+        try:
+            answer = work(name, parts[request.pop("part")], threads, **request)
+        except Exception as error:
+            answer = dict(error=f"{type(error).__name__}: {error}"[:300])
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

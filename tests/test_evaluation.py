@@ -1,0 +1,94 @@
+"Metrics, standard errors and splits by time."
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import ndcg_score
+
+from thu_big_data_ml.data import load_ratings, split_ratings, synthetic_ratings
+from thu_big_data_ml.metrics import calibration, interval_coverage, mean_and_error, paired_difference, ranking_at, rmse, rmse_and_error
+
+
+@pytest.fixture(scope="module")
+def ratings():
+    data = synthetic_ratings(150, 100, 5000, random_state=5)
+    return pd.concat([data.train, data.test], ignore_index=True)
+
+
+def test_standard_errors_are_the_scatter_of_repeated_samples():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(100), 20)
+    samples = [rng.standard_normal(100)[groups] + rng.standard_normal(2000) for _ in range(300)]
+    scatter = np.std([s.mean() for s in samples])
+    grouped, alone = (np.mean([mean_and_error(s, g)[1] for s in samples]) for g in (groups, None))
+    assert grouped == pytest.approx(scatter, rel=0.15) and alone < scatter / 2
+    errors = [rmse_and_error(s, np.zeros(2000), groups) for s in samples]
+    assert np.mean([e for _, e in errors]) == pytest.approx(np.std([r for r, _ in errors]), rel=0.15)
+
+
+def test_paired_differences_are_antisymmetric_and_zero_of_the_same():
+    rng = np.random.default_rng(1)
+    y, a, b = rng.normal(size=(3, 500))
+    there, back = paired_difference(y, a, b), paired_difference(y, b, a)
+    assert there["difference"] == pytest.approx(rmse(y, a) - rmse(y, b)) == pytest.approx(-back["difference"])
+    assert there["ratio"] == pytest.approx(-back["ratio"]) and there["standard_error"] == pytest.approx(back["standard_error"])
+    assert paired_difference(y, a, a)["difference"] == 0
+
+
+def test_ranking_is_that_of_a_sorted_list(ratings):
+    rng = np.random.default_rng(2)
+    prediction = rng.normal(size=len(ratings))
+    table = ranking_at(ratings["user_id"], ratings["rating"], prediction, k=5)
+    for user, part in ratings.assign(prediction=prediction).groupby("user_id"):
+        relevant = part["rating"] >= 4
+        assert (user in table.index) == (len(part) > 5 and relevant.any())
+        if user in table.index:
+            hits = relevant[part["prediction"].nlargest(5).index].sum()
+            expected = [len(part), relevant.sum(), hits / 5, hits / relevant.sum(), ndcg_score([relevant], [part["prediction"]], k=5)]
+            np.testing.assert_allclose(table.loc[user].to_numpy(float), expected)
+    perfect = ranking_at(ratings["user_id"], ratings["rating"], ratings["rating"], k=5)
+    assert np.allclose(perfect["ndcg"], 1) and (perfect["precision"] >= table["precision"]).all()
+    shuffled = ranking_at(ratings["user_id"].to_numpy(), ratings["rating"], np.zeros(len(ratings)), k=5)
+    assert np.allclose(shuffled["precision"], shuffled["n_relevant"] / shuffled["n_candidates"])
+
+
+@pytest.mark.parametrize("ask", [
+    lambda bad: rmse_and_error([3, 4], bad), lambda bad: paired_difference([3, 4], [3, 4], bad), lambda bad: ranking_at([1, 1], [3, 4], bad),
+    lambda bad: calibration([3, 4], bad), lambda bad: interval_coverage([3, 4], [3, 4], bad), lambda bad: mean_and_error(bad, [1, 2]),
+])
+@pytest.mark.parametrize("bad", [[np.nan, 3], [np.inf, 3], [3], [], [1, 2, 3]])
+def test_bad_columns_are_refused(ask, bad):
+    with pytest.raises(ValueError):
+        ask(bad)
+
+
+def test_negative_deviations_are_refused_by_row():
+    with pytest.raises(ValueError, match="row 1: .*-2"):
+        interval_coverage([3, 3], [3, 3], [1, -2])
+
+
+def test_the_latest_of_each_user_are_held_out(ratings):
+    train, test = split_ratings(ratings, 0.2, order="user_time")
+    assert len(train) + len(test) == len(ratings) and not pd.concat([train, test]).duplicated(["user_id", "movie_id"]).any()
+    assert (test.groupby("user_id")["date"].min() >= train.groupby("user_id")["date"].max().reindex(test["user_id"].unique()).sort_index()).all()
+    counts = ratings["user_id"].value_counts().sort_index()
+    np.testing.assert_array_equal(test["user_id"].value_counts().reindex(counts.index, fill_value=0), counts // 5)
+
+
+def test_the_latest_of_all_are_held_out(ratings):
+    train, test = split_ratings(ratings, 0.25, order="time")
+    assert len(test) == len(ratings) // 4 and train["date"].max() <= test["date"].min()
+    again = [split_ratings(ratings, 0.25, seed, order="time")[1] for seed in (0, 0, 1)]
+    pd.testing.assert_frame_equal(again[0], again[1])
+    assert set(again[0]["date"]) == set(again[2]["date"])  # the seed decides among equal dates only
+
+
+def test_orders_reach_load_ratings(tmp_path):
+    (tmp_path / "ratings.txt").write_text("".join(f"{u} {m} {(u * m) % 5 + 1} 2005-01-{(u + 2 * m) % 28 + 1:02d}\n" for u in range(1, 9) for m in range(1, 12)))
+    by_time = load_ratings(tmp_path, order="time")
+    assert by_time.train["date"].max() <= by_time.test["date"].min()
+    assert set(load_ratings(tmp_path, order="user_time").test["user_id"]) == set(range(1, 9))
+    with pytest.raises(ValueError, match="'chance'"):
+        load_ratings(tmp_path, order="chance")
+    (tmp_path / "ratings.txt").write_text("1 2 3\n1 3 4\n2 2 5\n")
+    with pytest.raises(ValueError, match="no column date"):
+        load_ratings(tmp_path, order="time")
