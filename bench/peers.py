@@ -36,7 +36,7 @@ factors = {  # way -> library, settings to choose from
     "ALS, ours": ("ours", grid("regularization", (4, 8, 16, 32), solver="als")),
     "AdamW, ours": ("ours", grid("regularization", (4, 8, 16, 32), solver="adamw")),
 }
-large = {  # way -> library, settings: fixed beforehand, for a search here takes an hour
+large = {  # way -> library, settings: fixed beforehand, not searched
     "SGD, Cornac": ("cornac", dict(penalty=0.05, epochs=20, rate=0.01)),
     "ALS, LensKit": ("lenskit", dict(penalty=0.1, epochs=10)),
     "ALS, cmfrec": ("cmfrec", dict(penalty=10.0, epochs=10)),

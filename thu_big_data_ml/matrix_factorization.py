@@ -44,7 +44,7 @@ class MatrixFactorization(nn.Module):
     ):
         super().__init__()
         rng = np.random.default_rng(random_state)
-        start = lambda rows: nn.Parameter(torch.from_numpy(init_scale * rng.standard_normal((rows, n_factors), np.float32)))
+        start = lambda rows: nn.Parameter(torch.from_numpy(np.float32(init_scale) * rng.standard_normal((rows, n_factors), np.float32)))
         self.U, self.V = start(n_users), start(n_items)
         self.b_u, self.b_i = (nn.Parameter(torch.zeros(n)) if bias else None for n in (n_users, n_items))
         self.mean, self.ends = mean if bias else 0.0, ends
