@@ -4,11 +4,12 @@
 
 # %% auto #0
 __all__ = ['LANES', 'BYTE_LANES', 'SortedRatings', 'cosine_by_matrix_product', 'each_line', 'spread', 'line_sums', 'add_lines',
-           'weigh_lines', 'byte_sums', 'add_bytes', 'new_strip', 'sort_ratings', 'group_rows', 'arrays_of',
+           'weigh_lines', 'byte_sums', 'add_bytes', 'new_strip', 'sort_ratings', 'count', 'group_rows', 'arrays_of',
            'small_integers', 'fill_strip', 'add_groups', 'multiply_stars', 'multiply_reals', 'divide_by_norms',
-           'divide_by_common_norms', 'weigh_by_support', 'star_kernel', 'real_kernel', 'compare_blocks', 'put_together',
-           'turn_blocks', 'similarity_on_cpu', 'center_ratings', 'user_similarity', 'check_similarity', 'center_for',
-           'similarity_bytes', 'similarity_rows', 'matrix_precision', 'exact_in_tf32', 'similarity_on_gpu', 'dense_on']
+           'divide_by_common_norms', 'weigh_by_support', 'star_kernel', 'real_kernel', 'compare_blocks', 'write_rows',
+           'write_columns', 'group_size', 'similarity_on_cpu', 'center_ratings', 'user_similarity', 'check_similarity',
+           'center_for', 'similarity_bytes', 'similarity_rows', 'matrix_precision', 'exact_in_tf32',
+           'similarity_on_gpu', 'dense_on']
 
 # %% ../nbs/04_similarity.ipynb #c002
 from collections import namedtuple
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 import numpy as np
 import psutil
 from llvmlite import ir
-from numba import prange, types
+from numba import get_num_threads, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from scipy.sparse import csr_matrix
@@ -107,16 +108,16 @@ def byte_sums(context, builder, signature, args):
         builder.store(builder.add(builder.load(totals[0]), builder.load(builder.gep(strip, [at]), align=64)), totals[0])
 
     lines, = each_line(builder, args[1], args[2], add_one, [line])
-    product = builder.mul(builder.sext(lines, wide), spread(builder, builder.trunc(args[4], wide.element), wide))
+    product = builder.mul(builder.zext(lines, wide), spread(builder, builder.trunc(args[4], wide.element), wide))
     builder.store(builder.add(builder.load(total, align=2), product), total, align=2)
     return context.get_dummy_value()
 
 @intrinsic
 def add_bytes(typingctx,
-    indices, first, last, # int32 lines of the strip, and which of them to add, first to last; their sum must not leave -128 to 127
+    indices, first, last, # int32 lines of the strip, and which of them to add, first to last; their sums must not exceed 255
     strip, # (n_lines, BYTE_LANES) int8, from `new_strip`
     weight, # a whole number
-    total, # (BYTE_LANES,) int16
+    total, # (BYTE_LANES,) uint16, not to exceed 65,535
 ):
     "total += weight * (sum of strip[indices[e]])."
     return types.void(indices, types.int64, types.int64, strip, types.int64, total), byte_sums
@@ -145,12 +146,20 @@ def sort_ratings(
     indptr, indices, values = arrays_of(E)
     values, n_groups = small_integers(values)
     order = np.argsort(-np.diff(indptr), kind="stable")
-    popularity = np.argsort(-np.bincount(indices, minlength=E.shape[1]), kind="stable")
+    popularity = np.argsort(-count(indices, E.shape[1]), kind="stable")
     column = np.empty(E.shape[1], np.int32)
     column[popularity] = np.arange(E.shape[1])
     starts = np.concatenate([[0], np.cumsum(np.diff(indptr)[order])])
     bounds, indices, values, inverse = group_rows(indptr, indices, values, order, column, starts, n_groups)
     return SortedRatings(order, bounds, indices, values, inverse, E.shape[1])
+
+@kernel
+def count(indices, n): # (n,) int64
+    "How often each of 0 to n - 1 occurs, without the copy that `numpy.bincount` makes."
+    times = np.zeros(n, np.int64)
+    for i in indices:
+        times[i] += 1
+    return times
 
 @kernel(parallel=True)
 def group_rows(indptr, indices, values, order, column, starts, n_groups): # bounds, indices, values, inverse of `SortedRatings`
@@ -175,13 +184,15 @@ def group_rows(indptr, indices, values, order, column, starts, n_groups): # boun
 
 def arrays_of(A: csr_matrix) -> tuple: # indptr int64, indices int32, data float32
     "The three arrays of a sparse matrix, in the types that the kernels are compiled for."
-    return A.indptr.astype(np.int64), A.indices.astype(np.int32), A.data.astype(np.float32)
+    return A.indptr.astype(np.int64), A.indices.astype(np.int32, copy=False), A.data.astype(np.float32, copy=False)
 
 def small_integers(values: np.ndarray) -> tuple[np.ndarray, int]: # values, the largest of them; or as they are, and 1
     "Whole stars, or half stars doubled, as int8 if that makes them 1 to 10. A cosine does not change when all is doubled."
-    for scaled in (values, 2 * values):
-        if len(values) and 1 <= scaled.min() and scaled.max() <= 10 and (scaled == np.rint(scaled)).all():
-            return scaled.astype(np.int8), int(scaled.max())
+    for scaled in (values if scale == 1 else scale * values for scale in (1, 2)):
+        if len(values) and 1 <= scaled.min() and scaled.max() <= 10:
+            whole = scaled.astype(np.int8)
+            if (whole == scaled).all():
+                return whole, int(whole.max())
     return values, 1
 
 # %% ../nbs/04_similarity.ipynb #c019
@@ -198,19 +209,20 @@ def add_groups(indices, bounds, strip, most, part, total):
     "total = the sum over groups g of g + 1 times the group's lines, exact; `most` is the largest number in the strip."
     total[:] = part[:] = filled = 0
     for g in range(len(bounds) - 1):
-        for first in range(bounds[g], bounds[g + 1], 127 // most):
-            filled += 127 * (g + 1) # the most that this step adds
-            if filled > 32767:
+        for first in range(bounds[g], bounds[g + 1], 255 // most):
+            last = min(first + 255 // most, bounds[g + 1])
+            adds = (last - first) * most * (g + 1) # at most
+            if filled + adds > 65535:
                 total += part
-                part[:] = 0
-                filled = 127 * (g + 1)
-            add_bytes(indices, first, min(first + 127 // most, bounds[g + 1]), strip, g + 1, part)
+                part[:] = filled = 0
+            add_bytes(indices, first, last, strip, g + 1, part)
+            filled += adds
     total += part
 
 @kernel
 def multiply_stars(ratings, some, begin, block):
     "block[v - begin, j] = the product of row v with row some[j], for int8."
-    strip, part = new_strip(ratings.n_columns, BYTE_LANES, ratings.values), np.zeros(BYTE_LANES, np.int16)
+    strip, part = new_strip(ratings.n_columns, BYTE_LANES, ratings.values), np.zeros(BYTE_LANES, np.uint16)
     fill_strip(some, ratings, 1, strip)
     for v in range(begin, begin + len(block)):
         add_groups(ratings.indices, ratings.bounds[v], strip, ratings.bounds.shape[1] - 1, part, block[v - begin])
@@ -254,7 +266,7 @@ def divide_by_common_norms(ratings, some, begin, block):
 def weigh_by_support(ratings, some, begin, shrinkage, min_support, block):
     "Multiply by n / (n + shrinkage) for n columns in common, and by 0 where n is below min_support."
     strip = new_strip(ratings.n_columns, BYTE_LANES, np.zeros(1, np.int8))
-    part, common = np.zeros(BYTE_LANES, np.int16), np.zeros(BYTE_LANES, np.float32)
+    part, common = np.zeros(BYTE_LANES, np.uint16), np.zeros(BYTE_LANES, np.float32)
     fill_strip(some, ratings, 0, strip)
     for v in range(begin, begin + len(block)):
         add_groups(ratings.indices, ratings.bounds[v, ::ratings.bounds.shape[1] - 1], strip, 1, part, common)
@@ -297,66 +309,73 @@ def real_kernel(ratings, users, begins, offsets, turns, pearson, shrinkage, min_
 def compare_blocks(
     ratings: SortedRatings,
     users: np.ndarray, # (n,) int64 sorted rows
-    begins: np.ndarray, # (ceil(n / 64),) int64, with which row each block's comparisons begin
+    begins: np.ndarray, offsets: np.ndarray, # see `star_kernel`
     metric: str, shrinkage: float, min_support: int, # see `user_similarity`
-) -> tuple[np.ndarray, np.ndarray]: # the blocks one after the other, flat float32, and where each starts
-    "Compare blocks of 64 users with all rows from their begins on."
-    offsets = np.concatenate([[0], np.cumsum((len(ratings.order) - begins) * BYTE_LANES)])
-    A, turns = np.empty(offsets[-1], np.float32), np.random.default_rng(0).permutation(len(begins))
+    A: np.ndarray, # flat float32, written
+):
+    "Compare blocks of 64 users with all rows from their begins on, by the kernel that the ratings and the metric call for."
+    turns = np.random.default_rng(0).permutation(len(begins))
     if ratings.values.dtype == np.int8 and metric == "cosine":
         star_kernel(ratings, users, begins, offsets, turns, float(shrinkage), float(min_support), A)
     else:
-        ratings = ratings._replace(values=ratings.values.astype(np.float32))
+        ratings = ratings._replace(values=ratings.values.astype(np.float32, copy=False))
         real_kernel(ratings, users, begins, offsets, turns, metric == "pearson", float(shrinkage), float(min_support), A)
-    return A, offsets
 
 # %% ../nbs/04_similarity.ipynb #c023
 @kernel(parallel=True)
-def put_together(A, offsets, order, rank, S):
-    "S from blocks that begin with themselves: sixteen rows at a time, which is a cache line of each line of their block."
-    n, rows = len(S), 16
-    for t in prange(-(-n // rows)):
-        start, own = t * rows, t * rows // BYTE_LANES
-        line = np.empty((min(rows, n - start), n), np.float32)
-        for b in range(own + 1):
-            block = A[offsets[b]:offsets[b + 1]].reshape(-1, BYTE_LANES)
-            for j in range(len(line)):
-                width = min(BYTE_LANES, start + j - b * BYTE_LANES)
-                line[j, b * BYTE_LANES:b * BYTE_LANES + width] = block[start + j - b * BYTE_LANES, :width]
-        for v in range(start, n):
-            for j in range(min(len(line), v - start + 1)):
-                line[j, v] = block[v - own * BYTE_LANES, start - own * BYTE_LANES + j]
-        for j in range(len(line)):
+def write_rows(A, offsets, firsts, rank, targets, S):
+    "Row targets[x] of S, its sorted users from firsts[x] on, from the blocks of users x: sixteen rows at a time, a cache line of each line of their block."
+    n, rows = len(rank), 16
+    for t in prange(-(-len(targets) // rows)):
+        b, lane = t * rows // BYTE_LANES, t * rows % BYTE_LANES
+        begin, block = firsts[b * BYTE_LANES], A[offsets[b]:offsets[b + 1]].reshape(-1, BYTE_LANES)
+        some, first = targets[t * rows:(t + 1) * rows], firsts[t * rows:(t + 1) * rows]
+        lines = np.empty((len(some), n), np.float32)
+        for v in range(begin, n):
+            for j in range(len(some)):
+                lines[j, v] = block[v - begin, lane + j]
+        for j in range(len(some)):
             for y in range(n):
-                S[order[start + j], y] = line[j, rank[y]]
+                if rank[y] >= first[j]:
+                    S[some[j], y] = lines[j, rank[y]]
 
 @kernel(parallel=True)
-def turn_blocks(A, rank, S):
-    "S[x, y] for some users x, from blocks that begin with the first row."
-    n, rows = S.shape[1], 16
-    blocks = A.reshape(-1, n, BYTE_LANES)
-    for t in prange(-(-len(S) // rows)):
-        start = t * rows
-        block, lane = blocks[start // BYTE_LANES], start % BYTE_LANES
-        for y in range(n):
-            for j in range(min(rows, len(S) - start)):
-                S[start + j, y] = block[rank[y], lane + j]
+def write_columns(A, offsets, group, order, S):
+    "The columns of sorted users group[0] to group[1], in the rows of the users after each."
+    ids = order[group[0]:group[1]]
+    turn = np.argsort(ids) # so that a row is written from left to right
+    ids, block = ids[turn], turn // BYTE_LANES
+    place = offsets[block] - block * BYTE_LANES**2 + turn % BYTE_LANES # of column k in A, in the line of the group's first user
+    for t in prange(1, len(order) - group[0]):
+        row = S[order[group[0] + t]]
+        for k in range(len(ids)):
+            if turn[k] < t:
+                row[ids[k]] = A[place[k] + t * BYTE_LANES]
+
+def group_size(n_rows: int) -> int: # a multiple of 64
+    "How many users are compared before their similarities are written."
+    return max(-(-n_rows // (8 * BYTE_LANES)), 4 * get_num_threads()) * BYTE_LANES
 
 def similarity_on_cpu(
     ratings: SortedRatings,
     metric: str, shrinkage: float, min_support: int, # see `user_similarity`
     users: np.ndarray | None = None, # (n,) rows wanted; None for all, which costs less than half
 ) -> np.ndarray: # (n, n_users) float32
-    "Compare block by block and restore the order."
-    n, rank = len(ratings.order), np.empty(len(ratings.order), np.int32)
-    rank[ratings.order] = np.arange(n)
-    if users is None:
-        S = np.empty((n, n), np.float32)
-        put_together(*compare_blocks(ratings, np.arange(n), np.arange(0, n, BYTE_LANES), metric, shrinkage, min_support), ratings.order, rank, S)
-    else:
-        S = np.empty((len(users), n), np.float32)
-        begins = np.zeros(-(-len(users) // BYTE_LANES), np.int64)
-        turn_blocks(compare_blocks(ratings, rank[users].astype(np.int64), begins, metric, shrinkage, min_support)[0], rank, S)
+    "Compare block by block, and restore the order group by group."
+    order, everybody = ratings.order, users is None
+    rank = np.empty(len(order), np.int32)
+    rank[order] = np.arange(len(order))
+    rows, targets = (np.arange(len(order)), order) if everybody else (rank[users].astype(np.int64), np.arange(len(users)))
+    S, A = np.empty((len(rows), len(order)), np.float32), np.empty(0, np.float32)
+    for group in blocks(len(rows), group_size(len(rows))):
+        firsts = rows[group] * everybody
+        begins = firsts[::BYTE_LANES]
+        offsets = np.concatenate([[0], np.cumsum((len(order) - begins) * BYTE_LANES)])
+        A = A if len(A) >= offsets[-1] else np.empty(offsets[-1], np.float32)
+        compare_blocks(ratings, rows[group], begins, offsets, metric, shrinkage, min_support, A)
+        write_rows(A, offsets, firsts, rank, targets[group], S)
+        if everybody:
+            write_columns(A, offsets, (group.start, group.stop), order, S)
     return S
 
 # %% ../nbs/04_similarity.ipynb #c026
@@ -416,9 +435,8 @@ def center_for(R, metric, center, damping=(8, 5)) -> csr_matrix:
     return center_ratings(R, "mean" if metric == "pearson" and center is None else center, damping)[0]
 
 def similarity_bytes(n_rows: int, n_users: int) -> int:
-    "What `n_rows` similarities with all users take, with the blocks they are put together from."
-    blocks = n_users * (n_users + BYTE_LANES) // 2 if n_rows == n_users else -(-n_rows // BYTE_LANES) * BYTE_LANES * n_users
-    return 4 * (n_rows * n_users + blocks)
+    "What `n_rows` similarities with all users take, with a group of blocks beside them."
+    return 4 * (n_rows + min(group_size(n_rows), -(-n_rows // BYTE_LANES) * BYTE_LANES)) * n_users
 
 def similarity_rows(E, metric: str, shrinkage: float, min_support: int, device: str): # a function from (n,) rows, or None for all, to (n, n_users) float32
     "Lay the ratings `E` out once, for all the rows that will be asked for."
