@@ -4,7 +4,7 @@ The products multiply by every missing rating, at the highest rate the machine h
 """
 import torch
 
-from common import alternate, options, ratings, show, spread, write
+from common import alternate, options, ratings, rehearsal, show, spread, write
 from thu_big_data_ml.data import synthetic_ratings
 from thu_big_data_ml.matrix_factorization import FullBatchAdamW, MatrixFactorization
 from thu_big_data_ml.similarity import user_similarity
@@ -97,7 +97,7 @@ def table(seconds: dict, R) -> list[dict]:
 def main():
     "The table."
     chosen = options(__doc__, users=10_000, movies=10_000, ratings=8_617_212)
-    small = synthetic_ratings(100, 80, 2000)
+    small = synthetic_ratings(*rehearsal)
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(data, flush=True)
     for some in (small, data):  # the small one compiles

@@ -6,7 +6,7 @@ What takes more than 20 seconds is not repeated. The pattern is long-tailed; the
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from common import Laps, fresh, memory_of, options, show, spread, write
+from common import Laps, fresh, memory_of, options, rehearsal, show, spread, write
 from thu_big_data_ml.matrix_factorization import MatrixFactorization, choose_solver
 from thu_big_data_ml.similarity import user_similarity
 from thu_big_data_ml.user_cf import UserCF
@@ -52,7 +52,7 @@ def factors(lap, memory, R, name, repeats):
 def point(users: int, movies: int, n_ratings: int, random_state: int, repeats: int) -> list[dict]:
     "A row a stage: seconds and memory."
     rows = []
-    for size, times in (((40, 30, 400), 1), ((users, movies, n_ratings), repeats)):  # the small one compiles
+    for size, times in ((rehearsal, 1), ((users, movies, n_ratings), repeats)):  # the small one compiles
         R, lap, memory, refused = long_tailed(*size, random_state), Laps(), {}, {}
         test = np.stack(R.nonzero(), 1)[np.random.default_rng(0).random(R.nnz) < 0.1]
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import load_npz, save_npz
 from sklearn.metrics.pairwise import cosine_similarity
 
-from common import Laps, alternate, fresh, memory_of, options, positions_of, ratings, show, spread, write
+from common import Laps, alternate, fresh, memory_of, options, positions_of, ratings, rehearsal, show, spread, write
 from thu_big_data_ml.data import synthetic_ratings
 from thu_big_data_ml.metrics import rmse
 from thu_big_data_ml.similarity import user_similarity
@@ -80,7 +80,8 @@ def our_memory(folder: Path) -> dict:
     "From pairs and ratings to test RMSE by this library."
     R, (tu, ti, tr), memory = load_npz(folder / "R.npz"), np.load(folder / "test.npy"), {}
     X, y, X_test = np.stack(R.nonzero(), 1), R.data, np.stack([tu, ti], 1).astype(int)
-    UserCF(device="cpu").fit(X[:100], y[:100]).predict(X[:100])  # compiled
+    small = synthetic_ratings(*rehearsal)
+    UserCF(device="cpu").fit(small.train).predict(small.test)  # compiled
     with memory_of(memory):
         rmse(tr, UserCF(device="cpu").fit(X, y).predict(X_test))
     return memory
@@ -131,7 +132,7 @@ def main():
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(data, flush=True)
     R, split = data.matrix(), positions_of(data)
-    small = synthetic_ratings(100, 80, 2000)
+    small = synthetic_ratings(*rehearsal)
     ours(Laps(), small, small.matrix(), small.test, {})  # compiled before it is timed
     some, movies_of, share, some_pairs = choose_users(data, split, chosen.some_users)
     theirs, mine = {}, {}

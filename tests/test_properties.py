@@ -1,4 +1,6 @@
 "The fast ways against the naive oracle, on matrices that hypothesis thinks up."
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -6,6 +8,7 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics.pairwise import cosine_similarity
 
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
+from thu_big_data_ml.similarity import center_for, similarity_by_blocks, sort_ratings
 from thu_big_data_ml.user_cf import nearest_first, rated_bits, weigh_few, weigh_walking
 
 
@@ -21,6 +24,13 @@ def rating_matrices(draw):
     return R
 
 
+def similarities(R, metric="cosine", shrinkage=0, users=None):
+    "By the way that the library chooses, and block by block in any case."
+    R = csr_matrix(R)
+    ratings = sort_ratings(center_for(R, metric, None), grouped=metric == "cosine")
+    return user_similarity(R, metric, shrinkage=shrinkage, users=users, device="cpu"), similarity_by_blocks(ratings, metric, shrinkage, 0, users)
+
+
 @given(R=rating_matrices())
 @settings(max_examples=40, deadline=None)
 def test_masked_product_equals_the_loop(R):
@@ -30,13 +40,14 @@ def test_masked_product_equals_the_loop(R):
 
 
 @given(R=rating_matrices(), center=st.sampled_from([None, "mean", "zscore", "baseline"]), metric=st.sampled_from(["cosine", "pearson"]),
-       negative=st.sampled_from(["drop", "keep"]), exclude_self=st.booleans(), k=st.sampled_from([None, 1, 3]))
-@settings(max_examples=60, deadline=None)
-def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k):
+       negative=st.sampled_from(["drop", "keep"]), exclude_self=st.booleans(), k=st.sampled_from([None, 1, 3]), few=st.sampled_from([0, 2**33]))
+@settings(max_examples=100, deadline=None)
+def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k, few):
     if not R.any():
         return
     u, i = np.nonzero(R)
-    model = UserCF(k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu").fit(np.stack([u, i], 1), R[u, i])
+    with patch("thu_big_data_ml.similarity.few_products", few):  # none: block by block
+        model = UserCF(k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu").fit(np.stack([u, i], 1), R[u, i])
     E = np.full(model.matrix_.shape, np.nan)
     rows, columns = model.matrix_.nonzero()
     level = model.user_level_[:, None] + model.movie_level_
@@ -75,10 +86,10 @@ def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, l
 @settings(max_examples=30, deadline=None)
 def test_similarity_is_symmetric_bounded_and_one_with_oneself(R):
     for metric in ("cosine", "pearson"):
-        S = user_similarity(csr_matrix(R), metric, device="cpu")
-        assert S.dtype == np.float32 and np.array_equal(S, S.T) and np.abs(S).max(initial=0) <= 1 + 1e-5
-    rated = R.any(axis=1)
-    np.testing.assert_allclose(np.diag(user_similarity(csr_matrix(R), device="cpu")), rated.astype(float), atol=1e-6)
+        for S in similarities(R, metric):
+            assert S.dtype == np.float32 and np.array_equal(S, S.T) and np.abs(S).max(initial=0) <= 1 + 1e-5
+    for S in similarities(R):
+        np.testing.assert_allclose(np.diag(S), R.any(axis=1).astype(float), atol=1e-6)
 
 
 @pytest.mark.parametrize("values", [[1, 2, 3, 4, 5], [0.5, 3.5, 5], [1.1, -2.3]], ids=["whole stars", "half stars", "reals"])
@@ -87,9 +98,10 @@ def test_awkward_numbers_of_users(n_users, values):
     rng = np.random.default_rng(n_users)
     R = csr_matrix(rng.choice(values, (n_users, 3)) * (rng.random((n_users, 3)) < 0.7))
     expected = cosine_similarity(R)
-    np.testing.assert_allclose(user_similarity(R, device="cpu"), expected, atol=1e-6)
     some = rng.permutation(n_users)[: 1 + n_users // 2]
-    np.testing.assert_allclose(user_similarity(R, users=some, device="cpu"), expected[some], atol=1e-6)
+    for S, rows in zip(similarities(R), similarities(R, users=some)):
+        np.testing.assert_allclose(S, expected, atol=1e-6)
+        np.testing.assert_allclose(rows, expected[some], atol=1e-6)
 
 
 @pytest.mark.parametrize("n_users", [65_535, 65_537])
@@ -104,10 +116,11 @@ def test_more_users_than_16_bits_can_number(n_users):
 def test_products_too_large_for_sixteen_bits_stay_exact():
     R = csr_matrix(np.full((3, 30_000), 5.0))  # products of 750,000
     R[1, :15_000] = 1
-    np.testing.assert_allclose(user_similarity(csr_matrix(R), device="cpu"), cosine_similarity(R), atol=1e-6)
-    np.testing.assert_allclose(user_similarity(csr_matrix(R), shrinkage=100, device="cpu"), cosine_similarity(R) * (30_000 / 30_100), atol=1e-6)
+    for S, shrunk in zip(similarities(R), similarities(R, shrinkage=100)):
+        np.testing.assert_allclose(S, cosine_similarity(R), atol=1e-6)
+        np.testing.assert_allclose(shrunk, cosine_similarity(R) * (30_000 / 30_100), atol=1e-6)
 
 
 def test_movie_ids_beyond_16_bits():
     R = csr_matrix((np.array([5.0, 4, 3]), ([0, 1, 1], [70_000, 70_000, 4_464])), shape=(2, 70_001))  # 70,000 - 65,536 = 4,464
-    assert user_similarity(R, device="cpu")[0, 1] == pytest.approx(4 / 5)
+    assert [S[0, 1] for S in similarities(R)] == pytest.approx([4 / 5] * 2)
