@@ -146,9 +146,10 @@ class SGD(Solver):
 
     def prepare(self, R):
         self.ratings = group_ratings(R)
+        self.decay = self.settings["learning_rate_decay"] or (0.93 if R.nnz < 1e6 else 0.8) # each row takes more steps a pass, so fewer passes do
 
     def epoch(self, number: int, seed) -> tuple[float, float]: # objective, summed squared error
-        penalty, rate = self.penalty(), self.settings["learning_rate"] * self.settings["learning_rate_decay"] ** number
+        penalty, rate = self.penalty(), self.settings["learning_rate"] * self.decay ** number
         squares = sgd_epoch(*self.ratings, *self.arrays, self.model.mean, rate=rate, bias=self.settings["bias"], penalty=self.penalties[0], bias_penalty=self.penalties[2], seed=seed)
         return (squares + penalty) / 2, squares
 
@@ -329,7 +330,7 @@ def train_matrix_factorization(
     bias: bool = True, # whether to learn biases too
     n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS
     learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
-    learning_rate_decay: float = 0.93, # SGD's step size is multiplied by it after each epoch
+    learning_rate_decay: float | None = None, # SGD's step size is multiplied by it after each epoch; None for 0.93, and for 0.8 from a million ratings on
     regularization: float = 16, # lambda of the summed objective, for the factors
     bias_regularization: float = 3, # the same for the biases
     regularization_exponent: float = 0.0, # AdamW: a row with c times the average number of ratings has c to this power times the penalty
@@ -467,7 +468,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         time: bool = False, # Gibbs: whether to learn effects of time, from a column date
         n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of Gibbs, None for 300
         learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
-        learning_rate_decay: float = 0.93, # SGD's step size is multiplied by it after each epoch
+        learning_rate_decay: float | None = None, # SGD's step size is multiplied by it after each epoch; None for 0.93, and for 0.8 from a million ratings on
         regularization: float = 16, # lambda of the summed objective, for the factors
         bias_regularization: float = 3, # the same for the biases
         regularization_exponent: float = 0.0, # AdamW: a row with c times the average number of ratings has c to this power times the penalty

@@ -216,7 +216,7 @@ def our_trainer(split, threads, k, solver, rate, penalty):
     from thu_big_data_ml.factor_kernels import predict_pairs
     from thu_big_data_ml.matrix_factorization import MatrixFactorization, choose_solver, cpu_arrays
     kind, _ = choose_solver(solver, "cpu")
-    settings = dict(learning_rate=rate, learning_rate_decay=0.93, weight_decay=0.0, regularization=penalty, bias_regularization=3, bias=True)
+    settings = dict(learning_rate=rate, learning_rate_decay=None, weight_decay=0.0, regularization=penalty, bias_regularization=3, bias=True)
     R = csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies))
     model = MatrixFactorization(*R.shape, k, bias=True, mean=float(R.data.mean()), random_state=0)
     solver, epoch = kind(model, R, settings), 0
@@ -249,9 +249,9 @@ class Laps(dict):
 
 
 def score(split, predicted) -> dict:
-    "RMSE of predictions, clipped to the scale, the mean of train where there is none; and over those only that the model proper made."
+    "RMSE of predictions, clipped to the scale, the fallback where there is none; and over those only that the model proper made."
     P, made = predicted if isinstance(predicted, tuple) else (np.array(predicted, float), np.isfinite(predicted))
-    P = np.clip(np.where(np.isfinite(P), P, split.r.mean(dtype=float)), split.r.min(), split.r.max())
+    P = np.clip(np.where(np.isfinite(P), P, split.fallback), split.r.min(), split.r.max())
     error = lambda some: float(np.sqrt(np.mean((P[some] - split.tr[some]) ** 2)))
     return dict(rmse=error(slice(None)), rmse_of_made=error(made), made=int(made.sum()))
 
@@ -279,7 +279,7 @@ def train(name, split, threads, target, passes, **options) -> dict:
 def part(split, rows, test_rows):
     "Some of the training ratings to learn from, others to score on."
     kept = {name: getattr(split, name)[rows] for name in "uir"}
-    return SimpleNamespace(**kept, **{f"t{name}": getattr(split, name)[test_rows] for name in "uir"}, n_users=split.n_users, n_movies=split.n_movies)
+    return SimpleNamespace(**kept, fallback=split.r.mean(dtype=float), **{f"t{name}": getattr(split, name)[test_rows] for name in "uir"}, n_users=split.n_users, n_movies=split.n_movies)
 
 
 def main():
