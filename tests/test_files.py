@@ -61,7 +61,12 @@ def test_ratings_without_dates(tmp_path):
     (train + "7 9 nan 2005-01-01\n", ":5", "not a number"),
     (train + "7 9 \uff14 2005-01-01\n", ":5", "not a number"),
     (train + "7 99999999999999999999 4 2005-01-01\n", ":5", "18 digits"),
-    ("1:\n7,5,2005-01-01\n", ":1", "Netflix Prize archive"),
+    ("1:\n7,5,2005-01-01\n7,3\n", ":3", "2 fields"),
+    ("1:\n7,5,2005-01-01\n2:\n7,9,2005-01-01\n", ":4", "off the scale"),
+    ("1:\n7,5,2005-01-01\nx:\n7,4,2005-01-01\n", ":3", "1 fields"),
+    ("1:\n7,5,2005-01-01\n8,5,\n", ":3", "date"),
+    ("1:\n7,5,2005-01-01\n7,4,2005-01-02\n", "ratings 1 and 2", "both rate movie 1 by user 7"),
+    ("1:\n2:\n", "", "only a header"),
     (train + "7 x 3 2005-01-01\n", ":5", "movie_id is not a whole number"),
     (train + "7 9 3 2005-1", ":5", "date"),
     (train + "7 8 4 2005-01-01\n", "lines 1 and 5", "both rate movie 8 by user 7"),
@@ -74,6 +79,16 @@ def test_bad_files_name_file_line_and_fault(tmp_path, text, where, what):
     with pytest.raises(RatingFileError) as error:
         read_ratings(path)
     assert "ratings.txt" in str(error.value) and where in str(error.value) and what in str(error.value)
+
+
+def test_files_of_the_whole_archive_are_put_together(tmp_path):
+    (tmp_path / "combined_data_1.txt").write_bytes(b"1:\r\n7,5,2005-09-06\r\n30,4,2004-01-31\r\n2:\r\n")
+    (tmp_path / "movie_titles.csv").write_text("1,2003,Dinosaur Planet\n3,1997,Character\n")
+    (tmp_path / "combined_data_2.txt").write_text("3:\n7,3,2005-09-07\n1000000,1,2003-05-05\n12345678901:\n30,2,2004-02-01")
+    data = load_ratings(tmp_path, test_size=0.4, random_state=1)
+    both = pd.concat([data.train, data.test]).sort_values(["movie_id", "user_id"])
+    assert both[["user_id", "movie_id", "rating"]].values.tolist() == [[7, 1, 5], [30, 1, 4], [7, 3, 3], [1000000, 3, 1], [30, 12345678901, 2]]
+    assert data.movies["title"].iloc[0] == "Dinosaur Planet" and str(both["date"].iloc[-1])[:10] == "2004-02-01" and both.dtypes.astype(str).tolist() == ["int64", "int64", "float32", "datetime64[s]"]
 
 
 def test_missing_files_are_named(folder):

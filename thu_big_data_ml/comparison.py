@@ -17,7 +17,7 @@ from .data import RatingData
 from .estimator import BaselinePredictor, RatingEstimator, pack
 from .help import figure
 from .matrix_factorization import MatrixFactorizationRegressor
-from .metrics import error_by_activity, mae, rmse
+from .metrics import error_by_activity, mae, rmse_and_error
 from .user_cf import UserCF
 
 # %% ../nbs/09_comparison.ipynb #c005
@@ -53,10 +53,9 @@ def evaluate(
     fitted = time.perf_counter()
     prediction = model.predict(data.test)
     done = time.perf_counter()
-    error = rmse(data.test["rating"], prediction)
-    squares = (data.test["rating"].to_numpy() - prediction) ** 2
+    error, standard_error = rmse_and_error(data.test["rating"], prediction)
     size = sum(a.nbytes for a in pack(vars(model))[0].values()) if isinstance(model, RatingEstimator) else 0
-    row = dict(rmse=error, standard_error=squares.std() / (2 * error * len(squares) ** 0.5), mae=mae(data.test["rating"], prediction),
+    row = dict(rmse=error, standard_error=standard_error, mae=mae(data.test["rating"], prediction),
         fit_seconds=fitted - start, predict_seconds=done - fitted, model_megabytes=size / 1e6)
     return row, prediction
 
@@ -87,7 +86,7 @@ def plot_comparison(table: pd.DataFrame): # what `compare` returned -> a Plotly 
     fig.add_scatter(x=best_last["rmse"].round(4), y=best_last.index, error_x=dict(array=2 * best_last["standard_error"]), mode="markers", marker=dict(size=10))
     return fig
 
-# %% ../nbs/09_comparison.ipynb #c018
+# %% ../nbs/09_comparison.ipynb #c024
 def plot_error_by_activity(
     data: RatingData,
     predictions: pd.DataFrame, # a column of test predictions a model

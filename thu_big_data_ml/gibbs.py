@@ -480,7 +480,7 @@ def sample_factors(
             while len(chain.history) < n_sweeps:
                 chain.sweep()
                 bar.update()
-                bar.set_postfix({name: f"{chain.history[-1][name]:.4f}" for name in ("train_rmse", "validation_rmse")}, refresh=False)
+                bar.set_postfix({name: f"{value:.4f}" for name, value in chain.history[-1].items() if name.endswith("rmse") and value == value}, refresh=False)
     return chain.samples.finish(chain.state), pd.DataFrame(chain.history)
 
 def default_factors(n_ratings: int) -> int:

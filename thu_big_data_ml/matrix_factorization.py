@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from .estimator import RatingEstimator, fingerprint, reasons, refuse_another
 from .factor_kernels import adamw_step, als_half_sweep, error_gradient, group_ratings, predict_pairs, sgd_epoch
-from .gibbs import effects_of_time, posterior_mean, sample_factors
+from .gibbs import default_factors, effects_of_time, posterior_mean, sample_factors
 from .help import figure, get_device, load_arrays, save_arrays
 from .similarity import arrays_of, matrix_precision
 
@@ -360,7 +360,7 @@ def train_matrix_factorization(
         while len(state.history) < n_epochs and state.epochs_since_best < patience:
             state.record(run_epoch(state.solver, len(state.history), random_state, R.nnz, validation))
             bar.update()
-            bar.set_postfix({name: f"{state.history[-1][name]:.4f}" for name in ("train_rmse", "validation_rmse")})
+            bar.set_postfix({name: f"{value:.4f}" for name, value in state.history[-1].items() if name.endswith("rmse") and value == value})
     return state.finish()
 
 # %% ../nbs/06_matrix_factorization.ipynb #c026
@@ -461,7 +461,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
     "Factors and biases: learned with a penalty in the objective (Koren, Bell and Volinsky, 2009), or drawn from their posterior."
 
     def __init__(self,
-        n_factors: int | None = None, # numbers that describe a user or a movie; None for 16, and for 32 of Gibbs from 300,000 ratings on
+        n_factors: int | None = None, # numbers that describe a user or a movie; None for 16, and for 32 from 300,000 ratings on
         solver: str = "adamw", # "adamw", "sgd", "als" or "gibbs"; Gibbs has no use for what is said below about steps, penalties and stopping
         bias: bool = True, # whether to learn biases too
         implicit: bool | None = None, # Gibbs: whether who rated what informs the priors; None for yes
@@ -533,7 +533,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         _, self.device_ = choose_solver(self.solver, self.device, self.batch_size, self.weight_decay, self.regularization_exponent, self.activation, self.dtype)
         train, validation = split_cells(R, self.validation_fraction, self.random_state)
         names = "solver bias learning_rate learning_rate_decay regularization bias_regularization regularization_exponent weight_decay activation batch_size block_size dtype init_scale patience random_state verbose"
-        settings = {name: getattr(self, name) for name in names.split()} | dict(n_factors=self.n_factors or 16, device=self.device_)
+        settings = {name: getattr(self, name) for name in names.split()} | dict(n_factors=self.n_factors or default_factors(R.nnz), device=self.device_)
         model, self.history_ = train_matrix_factorization(train, validation, n_epochs=self.n_epochs, checkpoint=self.checkpoint, **settings)
         if self.refit and validation is not None:
             best = int(self.history_["validation_rmse"].argmin()) + 1
