@@ -31,8 +31,9 @@ class Products:
         self.A, self.M = torch.nn.functional.normalize(self.D), (self.D != 0).float()
 
     def similarity(self):
-        "A @ A.T"
-        return self.A @ self.A.T
+        "A @ A.T by numpy, which sees that it is symmetric and computes half."
+        A = self.A.numpy()
+        return torch.from_numpy(A @ A.T)
 
     def predictions(self, S):
         "(S @ R) / (S @ (R != 0))"
@@ -83,7 +84,7 @@ def sparse(lap, R, model, step):
 def work_of(R) -> dict:
     "Multiplications and additions that each way needs, by stage."
     (n, m), N = R.shape, R.nnz
-    return {"similarity of all pairs": (2 * n * n * m, n * N),  # 2 a rating and user, for half of the pairs
+    return {"similarity of all pairs": (n * n * m, n * N),  # half of the pairs: 2 a movie, and 2 a rating
         "predictions, all cells": (4 * n * n * m, 4 * n * N),  # numerator and denominator
         "factors, one step": (6 * n * m * K, 6 * N * K)}  # product, gradient of U, gradient of V
 
