@@ -24,7 +24,8 @@ K_NEIGHBOURS, K_REAL, K_LARGE = 40, 16, 50
 neighbours = {  # definition -> who predicts by it, and how
     "all movies in the norms, centred by the user's mean": [("lenskit", {}), ("ours", dict(center="mean"))],
     "common movies in the norms, centred by the user's mean": [("cornac", {}), ("ours", dict(metric="pearson", center="mean"))],
-    "common movies in the norms, centred by biases, shrunk by 100": [("surprise", dict(shrinkage=100)), ("ours", dict(metric="pearson", center="baseline", shrinkage=100, min_support=2))],
+    "common movies in the norms, raw ratings": [("surprise", dict(similarity="cosine")), ("ours", dict(metric="corated"))],
+    "common movies in the norms, centred by biases, shrunk by 100": [("surprise", dict(similarity="pearson_baseline", shrinkage=100)), ("ours", dict(metric="pearson", center="baseline", shrinkage=100, min_support=2))],
     "what this library recommends": [("ours", dict(center="baseline", shrinkage=30, damping=0.1))],
 }
 grid = lambda name, values, **fixed: [fixed | {name: value} for value in values]

@@ -39,7 +39,7 @@ def test_masked_product_equals_the_loop(R):
     np.testing.assert_allclose(masked_product(S, R), loop, atol=1e-6)
 
 
-@given(R=rating_matrices(), center=st.sampled_from([None, "mean", "zscore", "baseline"]), metric=st.sampled_from(["cosine", "pearson"]),
+@given(R=rating_matrices(), center=st.sampled_from([None, "mean", "zscore", "baseline"]), metric=st.sampled_from(["cosine", "corated", "pearson"]),
        negative=st.sampled_from(["drop", "keep"]), exclude_self=st.booleans(), k=st.sampled_from([None, 1, 3]), few=st.sampled_from([0, 2**33]))
 @settings(max_examples=100, deadline=None)
 def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k, few):
@@ -85,7 +85,7 @@ def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, l
 @given(R=rating_matrices())
 @settings(max_examples=30, deadline=None)
 def test_similarity_is_symmetric_bounded_and_one_with_oneself(R):
-    for metric in ("cosine", "pearson"):
+    for metric in ("cosine", "corated", "pearson"):
         for S in similarities(R, metric):
             assert S.dtype == np.float32 and np.array_equal(S, S.T) and np.abs(S).max(initial=0) <= 1 + 1e-5
     for S in similarities(R):

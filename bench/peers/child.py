@@ -60,13 +60,15 @@ def surprise_factors(lap, split, threads, k, epochs, rate, penalty):
     return lap("predict", surprise_pairs, model, split)[0]
 
 
-def surprise_neighbours(lap, split, threads, k, shrinkage):
+def surprise_neighbours(lap, split, threads, k, similarity, **options):
     import surprise
     data = lap("prepare", surprise_data, split)
     biases = dict(method="als", reg_u=8, reg_i=5, n_epochs=10)
-    model = surprise.KNNBaseline(k=k, sim_options=dict(name="pearson_baseline", user_based=True, shrinkage=shrinkage), bsl_options=biases, verbose=False)
+    kind = surprise.KNNBasic if similarity == "cosine" else surprise.KNNBaseline
+    model = kind(k=k, sim_options=dict(name=similarity, user_based=True, **options), bsl_options=biases, verbose=False)
     lap("fit", model.fit, data)
-    return lap("predict", surprise_pairs, model, split)
+    P, made = lap("predict", surprise_pairs, model, split)
+    return (np.where(made, P, np.nan) if similarity == "cosine" else P), made  # without biases of its own it answers with the mean
 
 
 # LensKit
