@@ -304,13 +304,13 @@ def star_kernel(
             weigh_by_support(ratings, some, begins[b], shrinkage, min_support, block)
 
 @kernel(parallel=True)
-def real_kernel(ratings, users, begins, offsets, turns, pearson, shrinkage, min_support, A):
-    "`star_kernel` for reals, and for Pearson too."
+def real_kernel(ratings, users, begins, offsets, turns, common, shrinkage, min_support, A):
+    "`star_kernel` for reals, and for norms over common movies too."
     for t in prange(len(turns)):
         b = turns[t]
         some, block = users[b * BYTE_LANES:(b + 1) * BYTE_LANES], A[offsets[b]:offsets[b + 1]].reshape(-1, BYTE_LANES)
         multiply_reals(ratings, some, begins[b], block)
-        if pearson:
+        if common:
             divide_by_common_norms(ratings, some, begins[b], block)
         else:
             divide_by_norms(ratings, some, begins[b], block)
@@ -329,7 +329,7 @@ def compare_blocks(
     if len(ratings.values) == 0 and metric == "cosine":
         star_kernel(ratings, users, begins, offsets, turns, float(shrinkage), float(min_support), A)
     else:
-        real_kernel(ratings, users, begins, offsets, turns, metric == "pearson", float(shrinkage), float(min_support), A)
+        real_kernel(ratings, users, begins, offsets, turns, metric != "cosine", float(shrinkage), float(min_support), A)
 
 # %% ../nbs/04_similarity.ipynb #c023
 @kernel(parallel=True)
@@ -414,7 +414,7 @@ def center_ratings(
 # %% ../nbs/04_similarity.ipynb #c029
 def user_similarity(
     R: csr_matrix, # (n_users, n_movies) ratings, stored where observed
-    metric: str = "cosine", # "cosine", or "pearson": norms over common movies only, centred by the user's mean unless `center` says otherwise
+    metric: str = "cosine", # "cosine"; "corated", with norms over common movies only; or "pearson", the same, centred by the user's mean unless `center` says otherwise
     *,
     center: str | None = None, # what to subtract first: None, "mean", "zscore" or "baseline"
     shrinkage: float = 0, # times n / (n + shrinkage) for n movies in common
@@ -433,8 +433,8 @@ def user_similarity(
 
 def check_similarity(metric: str, shrinkage: float, min_support: int):
     "`ValueError` names a parameter of `user_similarity` that cannot be used."
-    if metric not in ("cosine", "pearson"):
-        raise ValueError(f"metric must be 'cosine' or 'pearson', not {metric!r}.")
+    if metric not in ("cosine", "corated", "pearson"):
+        raise ValueError(f"metric must be 'cosine', 'corated' or 'pearson', not {metric!r}.")
     if shrinkage < 0 or min_support < 0:
         raise ValueError(f"shrinkage={shrinkage} and min_support={min_support} must not be negative.")
 
@@ -486,15 +486,16 @@ def similarity_by_products(
 ) -> np.ndarray: # (n, n_users) float32
     "What `similarity_by_blocks` computes, by dense products on a torch device."
     import torch
-    everybody, counted = users is None, metric == "pearson" or shrinkage > 0 or min_support > 1
+    everybody, common_norms = users is None, metric != "cosine"
+    counted = common_norms or shrinkage > 0 or min_support > 1
     users = torch.arange(E.shape[0]) if everybody else torch.as_tensor(users)
     X, mask = dense_on(E, device), dense_on(csr_matrix((np.ones_like(E.data), E.indices, E.indptr), shape=E.shape), device) if counted else None
-    norm, squared = torch.linalg.vector_norm(X, dim=1, dtype=torch.float64).float(), X.square() if metric == "pearson" else None
+    norm, squared = torch.linalg.vector_norm(X, dim=1, dtype=torch.float64).float(), X.square() if common_norms else None
     S = torch.empty(len(users), len(X))
     with matrix_precision(tf32=metric == "cosine" and exact_in_tf32(E)):
         for b in blocks(len(users), block):
             some, others = users[b].to(device), slice(b.start if everybody else 0, None)
-            norms = ((squared[some] @ mask[others].T) * (mask[some] @ squared[others].T)).sqrt() if metric == "pearson" else norm[some, None] * norm[others]
+            norms = ((squared[some] @ mask[others].T) * (mask[some] @ squared[others].T)).sqrt() if common_norms else norm[some, None] * norm[others]
             similarity = torch.where(norms > 0, X[some] @ X[others].T / norms, 0)
             if counted:
                 common = mask[some] @ mask[others].T

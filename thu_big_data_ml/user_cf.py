@@ -228,7 +228,7 @@ class UserCF(RatingEstimator):
 
     def __init__(self,
         n_neighbors: int | None = None, # the most similar raters of the movie that count; None for all
-        metric: str = "cosine", # "cosine" or "pearson"
+        metric: str = "cosine", # "cosine", "corated" or "pearson", see `user_similarity`
         center: str | None = None, # what is subtracted first: None, "mean" (of the user), "zscore" (and divided by the scale), "baseline" (damped biases)
         shrinkage: float = 0, # similarity times n / (n + shrinkage) for n movies in common
         min_support: int = 0, # no similarity where fewer movies are in common
