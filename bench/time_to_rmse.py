@@ -57,7 +57,7 @@ def table(races: list[dict], target: float) -> list[dict]:
 
 def main():
     "The table."
-    chosen = options(__doc__, repeats=2, users=10_000, movies=10_000, ratings=8_617_212, target=0.862, limit=300, install_limit=900, peers="ours cornac lenskit cmfrec")
+    chosen = options(__doc__, users=10_000, movies=10_000, ratings=8_617_212, target=0.862, limit=300, install_limit=900, peers="ours cornac lenskit cmfrec")
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(f"{data}; best achievable {data.best_rmse:.4f}, target {chosen.target}", flush=True)
     with Peers(chosen.peers.split(), data, chosen) as peers:
