@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['columns', 'parser_version', 'netflix_files', 'elsewhere', 'sample_terms', 'RatingFileError', 'sniff', 'names_movie',
            'field_names', 'parse_columns', 'parse_by_movie', 'parse_dates', 'parse_date', 'find_bad_line', 'fault_of',
-           'parse_ratings', 'read_ratings', 'existing_file', 'resolve_duplicates', 'decode', 'read_movie_titles',
-           'read_users', 'positions', 'get_rating_matrix', 'RatingData', 'make_rating_data', 'load_ratings',
-           'split_files', 'split_again', 'split_ratings', 'latest', 'load_split_folder', 'http_session',
+           'parse_ratings', 'read_ratings', 'existing_file', 'resolve_duplicates', 'any_repeated', 'decode',
+           'read_movie_titles', 'read_users', 'positions', 'get_rating_matrix', 'RatingData', 'make_rating_data',
+           'load_ratings', 'split_files', 'split_again', 'split_ratings', 'latest', 'load_split_folder', 'http_session',
            'download_file', 'fetch_rest', 'download_netflix', 'unpack_sample', 'synthetic_ratings', 'blocks',
            'draw_activity', 'draw_pairs', 'draw_dates', 'expected_rating', 'analyse_split']
 
@@ -189,9 +189,9 @@ def resolve_duplicates(
     if duplicates not in ("error", "last", "mean"):
         raise ValueError(f"duplicates must be 'error', 'last' or 'mean', not {duplicates!r}.")
     pair = ["user_id", "movie_id"]
-    repeated = ratings.duplicated(pair)
-    if not repeated.any():
+    if not any_repeated(*(ratings[name] for name in pair)):
         return ratings
+    repeated = ratings.duplicated(pair)
     if duplicates == "mean":
         ratings = ratings.assign(rating=ratings.groupby(pair)["rating"].transform("mean"))
     if duplicates != "error":
@@ -201,6 +201,12 @@ def resolve_duplicates(
     before = int(np.argmax((ratings["user_id"] == user) & (ratings["movie_id"] == movie)))
     raise RatingFileError(f"{where} {before + first} and {again + first} both rate movie {movie} by user {user} "
         f"({repeated.sum()} repeated pairs in all). Remove one, or choose duplicates='last' or 'mean'.")
+
+def any_repeated(users: pd.Series, movies: pd.Series) -> bool:
+    "Whether a pair occurs twice: millions of numbers are sorted sooner than hashed."
+    (u, _), (i, movie_ids) = pd.factorize(users), pd.factorize(movies)
+    pairs = np.sort(u * np.int64(len(movie_ids)) + i)
+    return bool((pairs[1:] == pairs[:-1]).any())
 
 # %% ../nbs/01_data.ipynb #c022
 def decode(raw: bytes) -> str:
