@@ -19,6 +19,7 @@ estimators = {
     "mf": MatrixFactorizationRegressor(**quick),
     "mf_plain": MatrixFactorizationRegressor(bias=False, regularization=1, batch_size=500, **quick),
     "mf_bounded": MatrixFactorizationRegressor(activation="sigmoid", regularization_exponent=0.5, **quick),
+    "mf_linked": MatrixFactorizationRegressor(implicit=True, **quick),
     "mf_sgd": MatrixFactorizationRegressor(solver="sgd", **quick),
     "mf_als": MatrixFactorizationRegressor(solver="als", **quick),
     "mf_gibbs": MatrixFactorizationRegressor(4, solver="gibbs", **quick),

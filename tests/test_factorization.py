@@ -322,6 +322,30 @@ def test_a_checkpoint_of_other_ratings_is_refused(R, tmp_path):
             train_matrix_factorization(changed, checkpoint=tmp_path / "state.npz", **quick)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_links_to_who_rated_what_continue_from_a_checkpoint(R, tmp_path, bias):
+    options = quick | dict(bias=bias, implicit=True)
+    whole, _ = train_matrix_factorization(R, **options)
+    train_matrix_factorization(R, checkpoint=tmp_path / "state.npz", **(options | dict(n_epochs=10)))
+    continued, history = train_matrix_factorization(R, checkpoint=tmp_path / "state.npz", **options)
+    assert len(history) == options["n_epochs"] and all(torch.equal(a, b) for a, b in zip(whole.parameters(), continued.parameters()))
+    plain, _ = train_matrix_factorization(R, **(options | dict(implicit=False)))
+    assert not torch.allclose(plain.U, whole.U, atol=1e-3)
+
+
+def test_links_to_who_rated_what_pay_on_real_ratings():
+    data = load_ratings("sample")
+    plain, linked = (rmse(data.test["rating"], MatrixFactorizationRegressor(implicit=implicit, random_state=0, device="cpu").fit(data.train).predict(data.test)) for implicit in (False, True))
+    assert linked < plain - 0.01
+
+
+@pytest.mark.parametrize("options", [dict(solver="sgd"), dict(solver="als"), dict(batch_size=10), dict(dtype="bfloat16"), dict(device="cuda:0")])
+def test_links_to_who_rated_what_are_refused_where_they_do_not_go(options):
+    train = synthetic_ratings(60, 50, 900, random_state=0).train
+    with pytest.raises(ValueError, match="implicit=True needs"):
+        MatrixFactorizationRegressor(implicit=True, **options).fit(train)
+
+
 def test_an_estimator_continues_without_a_seed(tmp_path):
     train = synthetic_ratings(60, 50, 900, random_state=0).train
     for n_epochs in (10, 20):
