@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LANES', 'fast', 'BLOCK', 'DAY', 'WIDE', 'DRAWN', 'add_products', 'draw_normal', 'fill_panel', 'draw_rows', 'Side',
-           'new_side', 'draw_factors', 'link_basis', 'draw_precision', 'draw_link', 'draw_prior', 'residuals',
-           'weighted_squares', 'draw_noise', 'draw_alpha', 'time_facts', 'time_keys', 'Grouping', 'new_grouping',
-           'draw_effects', 'State', 'sweep', 'new_state', 'Samples', 'Watch', 'Chain', 'sample_factors',
+           'new_side', 'draw_factors', 'who_rated_what', 'link_basis', 'draw_precision', 'draw_link', 'draw_prior',
+           'residuals', 'weighted_squares', 'draw_noise', 'draw_alpha', 'time_facts', 'time_keys', 'Grouping',
+           'new_grouping', 'draw_effects', 'State', 'sweep', 'new_state', 'Samples', 'Watch', 'Chain', 'sample_factors',
            'default_factors', 'loss_of', 'check_sampling', 'posterior_mean', 'mean_and_variance', 'effects_of_time']
 
 # %% ../nbs/06_gibbs.ipynb #c002
@@ -147,15 +147,18 @@ def draw_factors(side: Side, other: Side, target: np.ndarray, alpha: float, rng:
     draw_rows(side.indptr, side.indices, values, own, root, other.X, prior, side.precision.astype(np.float32), z, side.order, side.X)
 
 # %% ../nbs/06_gibbs.ipynb #c017
+def who_rated_what(R: csr_matrix) -> csr_matrix: # of the pattern of R, float32
+    "B / sqrt(counts): one over the square root of the number of ratings of the row, where there is a rating."
+    counts = np.diff(R.indptr)
+    return csr_matrix((np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32), R.indices, R.indptr), shape=R.shape)
+
 def link_basis(
     R: csr_matrix, # (n, m) ratings, with the rows of the side in question; only where they are matters
     q: int = 300, # directions, fewer where the matrix has fewer
     random_state: int | None = None, # seed
 ) -> tuple[np.ndarray, np.ndarray]: # Q (n, q) float32 with orthonormal columns; s (q,) float32, largest first
     "The main directions of who rated what: B / sqrt(counts) is about Q S W^T."
-    counts = np.diff(R.indptr)
-    rated = csr_matrix((np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32), R.indices, R.indptr), shape=R.shape)
-    Q, s, _ = randomized_svd(rated, min(q, *R.shape), n_iter=4, random_state=random_state)
+    Q, s, _ = randomized_svd(who_rated_what(R), min(q, *R.shape), n_iter=4, random_state=random_state)
     kept = s > 1e-3 * s[0]
     return np.ascontiguousarray(Q[:, kept], np.float32), s[kept].astype(np.float32)
 
