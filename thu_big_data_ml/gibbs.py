@@ -6,8 +6,9 @@
 __all__ = ['LANES', 'fast', 'BLOCK', 'DAY', 'WIDE', 'DRAWN', 'add_products', 'draw_normal', 'fill_panel', 'draw_rows', 'Side',
            'new_side', 'draw_factors', 'who_rated_what', 'link_basis', 'draw_precision', 'draw_link', 'draw_prior',
            'residuals', 'weighted_squares', 'draw_noise', 'draw_alpha', 'time_facts', 'time_keys', 'Grouping',
-           'new_grouping', 'draw_effects', 'State', 'sweep', 'new_state', 'Samples', 'Watch', 'Chain', 'sample_factors',
-           'default_factors', 'loss_of', 'check_sampling', 'posterior_mean', 'mean_and_variance', 'effects_of_time']
+           'new_grouping', 'draw_effects', 'State', 'sweep', 'unit_of', 'new_state', 'Samples', 'Watch', 'Chain',
+           'sample_factors', 'default_factors', 'loss_of', 'check_sampling', 'posterior_mean', 'mean_and_variance',
+           'effects_of_time']
 
 # %% ../nbs/06_gibbs.ipynb #c002
 import time
@@ -305,7 +306,8 @@ class State:
     movies: Side
     groupings: list # of `Grouping`
     facts: dict # of `time_facts`, empty without dates
-    mean: float # mu
+    unit: float # what ratings are divided by
+    mean: float # mu, in that unit as everything below
     target: np.ndarray # (nnz,) float32, in the order of the users
     error: np.ndarray # (nnz,) float32
     user_of: np.ndarray # (nnz,) int32
@@ -331,16 +333,20 @@ def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
     residuals(users.indptr, users.indices, state.target, users.X, movies.X, state.error)
 
 # %% ../nbs/06_gibbs.ipynb #c034
+def unit_of(R: csr_matrix) -> float:
+    "The standard deviation of the ratings; 1 if they are all equal."
+    return float(R.data.std(dtype=float)) if np.ptp(R.data) else 1.0
+
 def new_state(R: csr_matrix, n_factors: int, link: bool, dates, rng: np.random.Generator) -> State:
     "The state before the first sweep."
-    mean, user_of = float(R.data.mean(dtype=float)), np.repeat(np.arange(R.shape[0], dtype=np.int32), np.diff(R.indptr))
+    unit, mean, user_of = unit_of(R), float(R.data.mean(dtype=float)), np.repeat(np.arange(R.shape[0], dtype=np.int32), np.diff(R.indptr))
     by_movie = csr_matrix((np.arange(R.nnz), R.indices, R.indptr), shape=R.shape).tocsc()
     of_movies = csr_matrix((by_movie.data, by_movie.indices, by_movie.indptr), shape=R.shape[::-1])
     users, movies = new_side(R, None, n_factors, link, rng), new_side(of_movies, by_movie.data, n_factors, link, rng)
     facts = time_facts(user_of, dates) if dates is not None else {}
     keys = time_keys(user_of, R.indices, dates, **facts, training=True) if facts else {}
-    target = (R.data - mean).astype(np.float32)
-    state = State(users, movies, [new_grouping(k, rng) for k in keys.values()], facts, mean, target, target.copy(), user_of)
+    target = ((R.data - mean) / unit).astype(np.float32)
+    state = State(users, movies, [new_grouping(k, rng) for k in keys.values()], facts, unit, mean / unit, target, target.copy(), user_of)
     residuals(users.indptr, users.indices, target, users.X, movies.X, state.error)
     return state
 
@@ -350,7 +356,7 @@ class Samples:
 
     def __init__(self, state: State, kept: np.ndarray, dtype):
         n, self.kept, self.n = len(kept), kept, 0
-        self.arrays = dict(mean=state.mean, alpha=np.zeros(n), **state.facts)
+        self.arrays = dict(unit=state.unit, mean=state.mean, alpha=np.zeros(n), **state.facts)
         for side, names in self.sides(state):
             shape = len(side.X), n
             self.arrays |= dict(zip(names, (np.zeros((*shape, side.X.shape[1] - 1), dtype), np.zeros(shape, dtype), np.ones(shape, dtype))))
@@ -386,7 +392,7 @@ class Watch:
 
     def __init__(self, state: State, u, i, rating, dates=None):
         order = np.argsort(u, kind="stable")
-        u, i, self.rating = (np.asarray(a)[order] for a in (u, i, rating))
+        u, i, self.rating = (np.asarray(a)[order] for a in (u, i, rating / state.unit))
         self.indptr, self.indices, self.total = np.searchsorted(u, np.arange(len(state.users.X) + 1)), i.astype(np.int32), 0.0
         keys = time_keys(u, i, np.asarray(dates)[order], **state.facts).values() if state.facts and dates is not None else []
         self.groups = [positions(key, g.keys) for key, g in zip(keys, state.groupings)]
@@ -397,7 +403,7 @@ class Watch:
         residuals(self.indptr, self.indices, np.full(len(score), -state.mean, np.float32), state.users.X, state.movies.X, score)
         score = -score + sum(np.where(at >= 0, g.effect[at], 0) for at, g in zip(self.groups, state.groupings))
         self.total = score + (self.total if n > 1 else 0)
-        return float(np.sqrt(np.mean((np.clip(self.total / max(n, 1), *self.scale) - self.rating)**2)))
+        return float(np.sqrt(np.mean((np.clip(self.total / max(n, 1), *self.scale) - self.rating)**2))) * state.unit
 
 # %% ../nbs/06_gibbs.ipynb #c040
 DRAWN = ("X", "center", "precision", "link_precision", "noise", "shift") # of a side, by a sweep
@@ -427,7 +433,7 @@ class Chain:
         sweep(state, self.settings["noise"], self.settings["nu"], self.rng)
         if n >= self.settings["burn_in"]:
             self.samples.add(n, state)
-        self.history.append(dict(epoch=n + 1, seconds=time.perf_counter() - start, loss=loss_of(state), train_rmse=float(np.sqrt(np.square(state.error).mean(dtype=float))),
+        self.history.append(dict(epoch=n + 1, seconds=time.perf_counter() - start, loss=loss_of(state), train_rmse=float(np.sqrt(np.square(state.error).mean(dtype=float))) * state.unit,
             validation_rmse=self.watch(state, n + 1 - self.settings["burn_in"]) if self.watch else np.nan))
         if self.checkpoint is not None and (n + 1) % 20 == 0:
             self.write()
@@ -498,7 +504,7 @@ def loss_of(state: State) -> float:
         logs = sum(np.diff(side.indptr) @ np.log(side.noise) for side in (users, movies))
     loss = (state.alpha * squares - logs) / (2 * n) - np.log(state.alpha) / 2
     if not np.isfinite(loss):
-        raise FloatingPointError("The sampler's state is not finite any more. Are all ratings finite, and on a scale of a few stars?")
+        raise FloatingPointError("The sampler's state is not finite any more. Are all ratings finite?")
     return float(loss)
 
 def check_sampling(R, n_factors, n_sweeps, burn_in, n_samples, nu, dates):
@@ -521,11 +527,11 @@ def posterior_mean(
     (users, at_u), (movies, at_i) = (np.unique(np.asarray(x, np.int64), return_inverse=True) for x in (u, i))
     rows = [samples[name][ids].astype(np.float32) for name, ids in (("U", users), ("b_u", users), ("noise_u", users), ("V", movies), ("b_i", movies), ("noise_i", movies))]
     mean, variance, noise = mean_and_variance(at_u, at_i, *rows, 1 / samples["alpha"])
-    mean += samples["mean"]
+    mean, unit = mean + samples["mean"], samples["unit"]
     if dates is not None and "stamps" in samples:
         for _, effect, spread in effects_of_time(samples, users[at_u], movies[at_i], dates):
             mean, variance = mean + effect, variance + spread
-    return (mean, np.sqrt(variance + noise)) if return_std else mean
+    return (unit * mean, unit * np.sqrt(variance + noise)) if return_std else unit * mean
 
 @kernel(parallel=True, fastmath=fast)
 def mean_and_variance(u, i, U, b_u, noise_u, V, b_i, noise_i, noise): # three times (n,) float64
@@ -543,7 +549,7 @@ def mean_and_variance(u, i, U, b_u, noise_u, V, b_i, noise_i, noise): # three ti
         variance[p] = max(variance[p] - mean[p]**2, 0.0)
     return mean, variance, noises
 
-def effects_of_time(samples: dict, u, i, dates): # yields name, (n,) mean, (n,) variance
+def effects_of_time(samples: dict, u, i, dates): # yields name, (n,) mean, (n,) variance, in units of `samples["unit"]`
     "For each grouping, the effect of the group that each pair belongs to, and its variance."
     starts = samples["effect_starts"]
     for n, (name, key) in enumerate(time_keys(u, i, dates, samples["span"], samples["fine"], samples["stamps"]).items()):
