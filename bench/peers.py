@@ -37,17 +37,19 @@ factors = {  # way -> library, settings to choose from
     "ALS, cmfrec": ("cmfrec", grid("penalty", (1.0, 3.0, 10.0, 30.0), epochs=10)),
     "Gibbs sampling, myFM": ("myfm", [dict(epochs=100)]),
     "Gibbs sampling, ours": ("ours", [dict(solver="gibbs")]),
-    "SGD, ours": ("ours", grid("regularization", (4, 8, 16, 32), solver="sgd")),
-    "ALS, ours": ("ours", grid("regularization", (4, 8, 16, 32), solver="als")),
-    "AdamW, ours": ("ours", grid("regularization", (4, 8, 16, 32), solver="adamw")),
+    "SGD, ours": ("ours", grid("regularization", (4, 8, 14, 28), solver="sgd")),
+    "ALS, ours": ("ours", grid("regularization", (4, 8, 14, 28), solver="als")),
+    "AdamW, ours": ("ours", grid("regularization", (4, 8, 14, 28), implicit=False)),
+    "AdamW with who rated what, ours": ("ours", grid("regularization", (9, 18, 36))),
 }
 large = {  # way -> library, settings: fixed beforehand, not searched
     "SGD, Cornac": ("cornac", dict(penalty=0.05, epochs=20, rate=0.01)),
     "ALS, LensKit": ("lenskit", dict(penalty=0.1, epochs=10)),
     "ALS, cmfrec": ("cmfrec", dict(penalty=10.0, epochs=10)),
-    "SGD, ours": ("ours", dict(solver="sgd", regularization=16)),
-    "ALS, ours": ("ours", dict(solver="als", regularization=16)),
-    "AdamW, ours": ("ours", dict(solver="adamw", regularization=16)),
+    "SGD, ours": ("ours", dict(solver="sgd")),
+    "ALS, ours": ("ours", dict(solver="als")),
+    "AdamW, ours": ("ours", dict(implicit=False)),
+    "AdamW with who rated what, ours": ("ours", {}),
 }
 
 

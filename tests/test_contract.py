@@ -19,7 +19,7 @@ estimators = {
     "mf": MatrixFactorizationRegressor(**quick),
     "mf_plain": MatrixFactorizationRegressor(bias=False, regularization=1, batch_size=500, **quick),
     "mf_bounded": MatrixFactorizationRegressor(activation="sigmoid", regularization_exponent=0.5, **quick),
-    "mf_linked": MatrixFactorizationRegressor(implicit=True, **quick),
+    "mf_biases": MatrixFactorizationRegressor(implicit=False, **quick),
     "mf_sgd": MatrixFactorizationRegressor(solver="sgd", **quick),
     "mf_als": MatrixFactorizationRegressor(solver="als", **quick),
     "mf_gibbs": MatrixFactorizationRegressor(4, solver="gibbs", **quick),
@@ -51,6 +51,11 @@ def test_fit_returns_self_and_leaves_parameters_and_input_alone(estimator, data)
 
 def test_beats_the_global_mean(fitted, data):
     assert rmse(data.test["rating"], fitted.predict(data.test)) < data.test["rating"].std() - 0.01
+
+
+def test_predictions_follow_the_scale_of_the_ratings(estimator, data, fitted):
+    points = data.train.assign(rating=16 * data.train["rating"])  # a power of two, so that nothing is rounded differently
+    np.testing.assert_allclose(clone(estimator).fit(points).predict(data.test), 16 * fitted.predict(data.test), rtol=1e-5)
 
 
 def test_array_frame_and_order_of_rows_give_the_same_model(estimator, data, fitted):

@@ -36,8 +36,9 @@ def default_models(
         "user CF, cosine, all raters": UserCF(device=device),
         "user CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=30, damping=0.1, device=device),
         "movie CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=30, amplification=1.5, damping=0.03, user_based=False, device=device),
-        "factorization, U V^T": MatrixFactorizationRegressor(bias=False, regularization=1, **factorization),
-        "factorization, biases": MatrixFactorizationRegressor(**factorization),
+        "factorization, U V^T": MatrixFactorizationRegressor(bias=False, **factorization),
+        "factorization, biases": MatrixFactorizationRegressor(implicit=False, **factorization),
+        "factorization, who rated what": MatrixFactorizationRegressor(**factorization),
         "factorization, Bayesian": MatrixFactorizationRegressor(**bayesian),
     } | ({"factorization, Bayesian with time": MatrixFactorizationRegressor(time=True, **bayesian)} if time else {})
 

@@ -310,9 +310,10 @@ class TiledAdamW(AutogradAdamW):
 
 # %% ../nbs/06_matrix_factorization.ipynb #c020
 def rated_by_rows(R: csr_matrix, device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]: # (nnz,) and (n + 1,) int32, (n, 1) float32
-    "Whom or what each row has rated, where that starts, and one over the square root of how many that are."
-    roots = 1 / np.sqrt(np.maximum(np.diff(R.indptr), 1, dtype=np.float32))[:, None]
-    return tuple(torch.from_numpy(a).to(device) for a in (R.indices.astype(np.int32), R.indptr.astype(np.int32), roots))
+    "Whom or what each row has rated, where that starts, and one over the square root of how many that are, times that of the average row."
+    counts = np.diff(R.indptr)
+    weights = 1 / np.sqrt(np.maximum(counts, 1) * counts.mean(), dtype=np.float32)[:, None]
+    return tuple(torch.from_numpy(a).to(device) for a in (R.indices.astype(np.int32), R.indptr.astype(np.int32), weights))
 
 def sum_rated(rated: tuple, A: torch.Tensor) -> torch.Tensor: # (n, k)
     "For each row, the sum of those rows of `A` (m, k) that it has rated."
@@ -327,11 +328,11 @@ class Linked:
         self.rated = [rated_by_rows(side, self.model.U.device) for side in (R, R.T.tocsr())]
         U, V = (self.learned[name].detach().clone() for name in "UV") # the model holds the sums
         self.learned |= dict(U=U, V=V, Y=torch.zeros_like(V), X=torch.zeros_like(U))
-        self.penalties = [*self.penalties[:len(self.learned) - 2], *[self.settings["implicit_regularization"]] * 2]
+        self.penalties = [*self.penalties[:len(self.learned) - 2], *(self.settings["implicit_regularization"] * n / R.nnz for n in R.shape)]
 
     def gradient(self):
         squares, gradients = super().gradient()
-        shares = [roots * gradient for (*_, roots), gradient in zip(self.rated, gradients)]
+        shares = [weights * gradient for (*_, weights), gradient in zip(self.rated, gradients)]
         return squares, [*gradients, *(sum_rated(rated, share) for rated, share in zip(self.rated[::-1], shares))]
 
     @torch.no_grad()
@@ -552,7 +553,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of Gibbs, None for 300
         learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
         learning_rate_decay: float | None = None, # SGD's step size is multiplied by it after each epoch; None for 0.93, and for 0.8 from a million ratings on
-        regularization: float | None = None, # lambda of the summed objective for the factors, where ratings have a standard deviation of 1; None for 18 with `implicit`, 14 without
+        regularization: float | None = None, # lambda of the summed objective for the factors, where ratings have a standard deviation of 1; None for 18 with what `implicit` learns, 14 without, 1 without biases
         bias_regularization: float = 3, # the same for the biases
         implicit_regularization: float = 30, # AdamW with implicit: the same for what the rated say
         regularization_exponent: float = 0.0, # AdamW: a row with c times the average number of ratings has c to this power times the penalty
@@ -620,9 +621,10 @@ class MatrixFactorizationRegressor(RatingEstimator):
         "Minimise the objective, stopped by validation ratings, and once more on all ratings."
         _, self.device_ = choose_solver(self.solver, self.device, self.batch_size, self.weight_decay, self.regularization_exponent, self.activation, self.dtype, self._uses_links())
         train, validation = split_cells(R, self.validation_fraction, self.random_state)
-        names = "solver bias learning_rate learning_rate_decay bias_regularization implicit_regularization regularization_exponent weight_decay activation batch_size block_size dtype init_scale patience random_state verbose"
+        names = "solver bias learning_rate learning_rate_decay regularization bias_regularization implicit_regularization regularization_exponent weight_decay activation batch_size block_size dtype init_scale patience random_state verbose"
         settings = {name: getattr(self, name) for name in names.split()} | dict(n_factors=self.n_factors or default_factors(R.nnz), device=self.device_, implicit=self._uses_links(), unit=unit_of(R))
-        settings["regularization"] = self.regularization if self.regularization is not None else 18 if settings["implicit"] else 14
+        if self.regularization is None:
+            settings["regularization"] = 18 if settings["implicit"] else 14 if self.bias else 1
         model, self.history_ = train_matrix_factorization(train, validation, n_epochs=self.n_epochs, checkpoint=self.checkpoint, **settings)
         if self.refit and validation is not None:
             best = int(self.history_["validation_rmse"].argmin()) + 1
