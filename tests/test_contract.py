@@ -22,8 +22,8 @@ estimators = {
     "mf_biases": MatrixFactorizationRegressor(implicit=False, **quick),
     "mf_sgd": MatrixFactorizationRegressor(solver="sgd", **quick),
     "mf_als": MatrixFactorizationRegressor(solver="als", **quick),
-    "mf_gibbs": MatrixFactorizationRegressor(4, solver="gibbs", **quick),
-    "mf_gibbs_time": MatrixFactorizationRegressor(4, solver="gibbs", time=True, **quick),
+    "mf_gibbs": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, **quick),
+    "mf_gibbs_time": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, time=True, **quick),
 }
 
 

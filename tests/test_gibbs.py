@@ -220,8 +220,14 @@ def test_what_cannot_be_sampled_is_refused(R):
     dates[7] = "NaT"
     with pytest.raises(ValueError, match="row 7"):
         sample_factors(R, dates=dates, **quick)
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(ValueError, match="not finite"):
         sample_factors(R * np.float32(np.inf), **quick)
+
+
+def test_a_state_that_is_not_finite_is_refused(R, monkeypatch):
+    monkeypatch.setattr(gibbs, "draw_alpha", lambda *args: float("nan"))
+    with pytest.raises(FloatingPointError, match="not finite any more"):
+        sample_factors(R, **quick)
 
 
 def test_defaults_follow_the_number_of_ratings():
@@ -261,6 +267,29 @@ def test_a_chain_without_a_seed_continues_too(R, tmp_path, monkeypatch):
     assert len(alphas) == 40 and alphas[20:30] == alphas[30:]  # the last ten sweeps are drawn again, alike
 
 
+def test_several_chains_are_put_together_and_continue(planted, R, tmp_path, monkeypatch):
+    T, dates, real, sweeps = planted.matrix("test"), random_dates(R.nnz), gibbs.sweep, []
+    options = dict(n_factors=4, n_sweeps=30, dates=dates, random_state=0)
+    samples, history = gibbs.sample_chains(R, n_chains=3, n_samples=30, **options)
+    alone, _ = gibbs.sample_chains(R, n_chains=1, n_samples=10, **options)
+    assert samples["U"].shape == (R.shape[0], 30, 4) and list(history["epoch"]) == list(range(1, 91))
+    assert not np.array_equal(samples["U"][:, :10], samples["U"][:, 10:20]) and len(np.unique(samples["alpha"])) == 30
+    error = lambda samples: rmse(T.data, gibbs.posterior_mean(samples, *T.nonzero(), random_dates(T.nnz)).clip(1, 5))
+    assert error(samples) < error(alone)
+
+    def sweep(*args):
+        if len(sweeps) == 50:  # in the middle of the second chain
+            raise KeyboardInterrupt
+        sweeps.append(real(*args))
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(gibbs, "sweep", sweep)
+        gibbs.sample_chains(R, n_chains=3, n_samples=30, checkpoint=tmp_path / "chain.npz", **options)
+    continued, _ = gibbs.sample_chains(R, n_chains=3, n_samples=30, checkpoint=tmp_path / "chain.npz", **options)
+    assert all(np.array_equal(samples[name], continued[name]) for name in samples)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["chain.1.npz", "chain.2.npz", "chain.npz"]
+
+
 def test_a_checkpoint_of_another_chain_is_refused(R, tmp_path):
     settings = quick | dict(checkpoint=tmp_path / "chain.npz", dates=random_dates(R.nnz))
     sample_factors(R, **settings)
@@ -276,7 +305,7 @@ def test_a_checkpoint_of_another_chain_is_refused(R, tmp_path):
 
 # The estimator
 
-estimator = MatrixFactorizationRegressor(4, solver="gibbs", n_epochs=30, random_state=0)
+estimator = MatrixFactorizationRegressor(4, solver="gibbs", n_epochs=30, n_chains=1, random_state=0)
 
 
 def test_a_prediction_comes_with_its_spread_and_reason(planted):

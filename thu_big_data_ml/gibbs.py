@@ -8,7 +8,7 @@ __all__ = ['LANES', 'fast', 'BLOCK', 'DAY', 'WIDE', 'DRAWN', 'add_products', 'dr
            'residuals', 'weighted_squares', 'draw_noise', 'draw_alpha', 'time_facts', 'time_keys', 'Grouping',
            'new_grouping', 'draw_effects', 'State', 'sweep', 'unit_of', 'new_state', 'Samples', 'Watch', 'Chain',
            'sample_factors', 'default_factors', 'loss_of', 'check_sampling', 'posterior_mean', 'mean_and_variance',
-           'effects_of_time']
+           'effects_of_time', 'sample_chains', 'pool']
 
 # %% ../nbs/06_gibbs.ipynb #c002
 import time
@@ -477,7 +477,7 @@ def sample_factors(
     dtype=np.float16, # of the samples
     checkpoint: str | Path | None = None, # file that keeps the chain every twenty sweeps; a sampler that finds it continues
     random_state: int | None = None, # seed; the draws do not depend on the number of threads
-    verbose: bool = False, # whether to show a progress bar
+    verbose: bool | str = False, # whether to show a progress bar, or what it is called
 ) -> tuple[dict, pd.DataFrame]: # samples, see `posterior_mean`; history: epoch, seconds, loss, train_rmse, validation_rmse
     "Bayesian matrix factorization by Gibbs sampling; `FloatingPointError` if the state is not finite."
     R = csr_matrix(R)
@@ -485,7 +485,7 @@ def sample_factors(
     settings = dict(n_factors=n_factors or default_factors(R.nnz), n_sweeps=n_sweeps, burn_in=burn_in, n_samples=n_samples, link=link, noise=noise, nu=nu, random_state=random_state)
     with threads_for(64 * R.nnz), threadpool_limits(1, "blas"):
         chain = Chain(R, dates, settings, np.dtype(dtype), validation, checkpoint)
-        with tqdm(total=n_sweeps, initial=len(chain.history), disable=not verbose, desc="Gibbs sampling", unit="sweep") as bar:
+        with tqdm(total=n_sweeps, initial=len(chain.history), disable=not verbose, desc=verbose if isinstance(verbose, str) else "Gibbs sampling", unit="sweep") as bar:
             while len(chain.history) < n_sweeps:
                 chain.sweep()
                 bar.update()
@@ -504,13 +504,13 @@ def loss_of(state: State) -> float:
         logs = sum(np.diff(side.indptr) @ np.log(side.noise) for side in (users, movies))
     loss = (state.alpha * squares - logs) / (2 * n) - np.log(state.alpha) / 2
     if not np.isfinite(loss):
-        raise FloatingPointError("The sampler's state is not finite any more. Are all ratings finite?")
+        raise FloatingPointError("The sampler's state is not finite any more. Do the ratings differ by many powers of ten?")
     return float(loss)
 
 def check_sampling(R, n_factors, n_sweeps, burn_in, n_samples, nu, dates):
     "Refuse settings that cannot be sampled with."
-    if not R.nnz:
-        raise ValueError("There are no ratings in the matrix.")
+    if not R.nnz or not np.isfinite(R.data).all():
+        raise ValueError("There are no ratings in the matrix, or some that are not finite.")
     if not 0 <= burn_in < n_sweeps or n_samples < 1 or nu <= 0 or (n_factors is not None and n_factors < 1):
         raise ValueError(f"0 <= burn_in < n_sweeps, n_samples >= 1, n_factors >= 1 and nu > 0 are needed, not burn_in={burn_in}, n_sweeps={n_sweeps}, n_samples={n_samples}, n_factors={n_factors}, nu={nu}.")
     if dates is not None and len(dates) != R.nnz:
@@ -556,3 +556,33 @@ def effects_of_time(samples: dict, u, i, dates): # yields name, (n,) mean, (n,) 
         part = slice(starts[n], starts[n + 1])
         at = positions(key, samples["effect_keys"][part])
         yield name, np.where(at >= 0, samples["effect_mean"][part][at], 0), np.where(at >= 0, samples["effect_variance"][part][at], samples["effect_unseen"][n])
+
+# %% ../nbs/06_gibbs.ipynb #c052
+def sample_chains(
+    R: csr_matrix, # (n_users, n_movies) ratings
+    *,
+    n_chains: int = 4, # how many
+    n_sweeps: int = 100, # sweeps of each
+    n_samples: int = 100, # how many sweeps of all chains are kept
+    checkpoint: str | Path | None = None, # file of the first chain; the others add their number to its name
+    random_state: int | None = None, # seed
+    verbose: bool = False, # whether to show progress bars
+    **options, # of `sample_factors`
+) -> tuple[dict, pd.DataFrame]: # as from `sample_factors`, the sweeps of all chains in a row
+    "Bayesian matrix factorization by several chains that know nothing of each other."
+    seeds = [None] * n_chains if random_state is None else np.random.SeedSequence(random_state).generate_state(n_chains).tolist()
+    names = [checkpoint and (Path(checkpoint).with_suffix(f".{n}{Path(checkpoint).suffix}") if n else checkpoint) for n in range(n_chains)]
+    chains = [sample_factors(R, n_sweeps=n_sweeps, burn_in=n_sweeps * 4 // 15, n_samples=-(-n_samples // n_chains), checkpoint=name, random_state=seed,
+        verbose=verbose and f"Gibbs sampling, chain {n + 1} of {n_chains}", **options) for n, (name, seed) in enumerate(zip(names, seeds))]
+    history = pd.concat([history for _, history in chains], ignore_index=True)
+    return pool([samples for samples, _ in chains]), history.assign(epoch=np.arange(1, len(history) + 1))
+
+def pool(chains: list[dict]) -> dict:
+    "The samples of several chains as those of one."
+    of = lambda name: [samples[name] for samples in chains]
+    pooled = chains[0] | {name: np.concatenate(of(name), axis=-1) for name in ("alpha", "b_u", "b_i", "noise_u", "noise_i")}
+    pooled |= {name: np.concatenate(of(name), axis=1) for name in ("U", "V")}
+    if "effect_mean" in pooled:
+        pooled |= {name: np.mean(of(name), axis=0) for name in ("effect_mean", "effect_unseen")}
+        pooled["effect_variance"] = np.mean(of("effect_variance"), axis=0) + np.var(of("effect_mean"), axis=0)
+    return pooled

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from .estimator import RatingEstimator, fingerprint, reasons, refuse_another
 from .factor_kernels import adamw_step, als_half_sweep, error_gradient, group_ratings, predict_pairs, sgd_epoch
-from .gibbs import default_factors, effects_of_time, posterior_mean, sample_factors, unit_of
+from .gibbs import default_factors, effects_of_time, posterior_mean, sample_chains, unit_of
 from .help import figure, get_device, load_arrays, save_arrays
 from .similarity import arrays_of, matrix_precision
 
@@ -550,7 +550,8 @@ class MatrixFactorizationRegressor(RatingEstimator):
         bias: bool = True, # whether to learn biases too
         implicit: bool | None = None, # Gibbs, AdamW: whether who rated what is learned from; None for yes, but not in batches nor without biases nor with `activation` or `regularization_exponent`
         time: bool = False, # Gibbs: whether to learn effects of time, from a column date
-        n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of Gibbs, None for 300
+        n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of each of Gibbs's chains, None for 100
+        n_chains: int = 4, # Gibbs: samplers that know nothing of each other, whose draws are put together
         learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
         learning_rate_decay: float | None = None, # SGD's step size is multiplied by it after each epoch; None for 0.93, and for 0.8 from a million ratings on
         regularization: float | None = None, # lambda of the summed objective for the factors, where ratings have a standard deviation of 1; None for 18 with what `implicit` learns, 14 without, 1 without biases
@@ -573,7 +574,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         rating_scale: tuple[float, float] | None = None, # lowest and highest rating allowed in training
         duplicates: str = "error", # a pair rated twice: "error", "last" or "mean"
     ):
-        self.n_factors, self.solver, self.bias, self.implicit, self.time, self.n_epochs = n_factors, solver, bias, implicit, time, n_epochs
+        self.n_factors, self.solver, self.bias, self.implicit, self.time, self.n_epochs, self.n_chains = n_factors, solver, bias, implicit, time, n_epochs, n_chains
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.regularization, self.bias_regularization, self.weight_decay = regularization, bias_regularization, weight_decay
         self.implicit_regularization, self.regularization_exponent, self.activation = implicit_regularization, regularization_exponent, activation
@@ -612,9 +613,8 @@ class MatrixFactorizationRegressor(RatingEstimator):
 
     def _sample(self, R, dates=None):
         "Draw from the posterior."
-        n_sweeps = self.n_epochs or 300
-        self.samples_, self.history_ = sample_factors(R, n_factors=self.n_factors, n_sweeps=n_sweeps, burn_in=n_sweeps * 4 // 15, link=self._uses_links(),
-            dates=dates, checkpoint=self.checkpoint, random_state=self.random_state, verbose=self.verbose)
+        self.samples_, self.history_ = sample_chains(R, n_chains=self.n_chains, n_sweeps=self.n_epochs or 100, n_factors=self.n_factors, link=self._uses_links(), dates=dates,
+            checkpoint=self.checkpoint, random_state=self.random_state, verbose=self.verbose)
         self.device_ = "cpu"
 
     def _train(self, R):
@@ -686,7 +686,7 @@ def explain_samples(samples: dict, u: int, i: int, dates=None) -> pd.DataFrame: 
 
 def check_settings(settings: dict):
     "Refuse, by name, a setting that no training can use, or not this solver; None leaves the choice to the solver."
-    least = dict(n_factors=1, n_epochs=1, patience=1, batch_size=1, block_size=1, regularization=0, bias_regularization=0, implicit_regularization=0, regularization_exponent=0, weight_decay=0, validation_fraction=0)
+    least = dict(n_factors=1, n_epochs=1, n_chains=1, patience=1, batch_size=1, block_size=1, regularization=0, bias_regularization=0, implicit_regularization=0, regularization_exponent=0, weight_decay=0, validation_fraction=0)
     for name, low in least.items():
         if settings[name] is not None and not settings[name] >= low:
             raise ValueError(f"{name} must be at least {low}, and is {settings[name]}.")
