@@ -6,9 +6,9 @@
 __all__ = ['LANES', 'fast', 'BLOCK', 'DAY', 'WIDE', 'DRAWN', 'add_products', 'draw_normal', 'fill_panel', 'draw_rows', 'Side',
            'new_side', 'draw_factors', 'who_rated_what', 'link_basis', 'draw_precision', 'draw_link', 'draw_prior',
            'residuals', 'weighted_squares', 'draw_noise', 'draw_alpha', 'time_facts', 'time_keys', 'Grouping',
-           'new_grouping', 'draw_effects', 'State', 'sweep', 'unit_of', 'new_state', 'Samples', 'Watch', 'Chain',
-           'sample_factors', 'default_factors', 'loss_of', 'check_sampling', 'posterior_mean', 'mean_and_variance',
-           'effects_of_time', 'sample_chains', 'pool']
+           'new_grouping', 'draw_effects', 'State', 'sweep', 'unit_of', 'bases_of', 'new_state', 'Samples', 'Watch',
+           'Chain', 'sample_factors', 'default_factors', 'loss_of', 'check_sampling', 'posterior_mean',
+           'mean_and_variance', 'effects_of_time', 'sample_chains', 'pool']
 
 # %% ../nbs/06_gibbs.ipynb #c002
 import time
@@ -128,15 +128,14 @@ def new_side(
     R: csr_matrix, # ratings, with the rows of this side
     at: np.ndarray | None, # see `Side`
     n_factors: int, # k
-    link: bool, # whether to find Q and S
+    basis: tuple, # Q and the diagonal of S, or None twice
     rng: np.random.Generator,
 ) -> Side:
     "A side at the start: small factors, precisions of 10, all noise alike."
     n, K = R.shape[0], n_factors + 1
     X = rng.standard_normal((n, K), np.float32) * np.float32(0.1)
     X[:, -1] = 0
-    Q, s = link_basis(R, random_state=int(rng.integers(2**31))) if link else (None, None)
-    return Side(R.indptr.astype(np.int64), R.indices.astype(np.int32), at, rng.permutation(n), X, Q, s,
+    return Side(R.indptr.astype(np.int64), R.indices.astype(np.int32), at, rng.permutation(n), X, *basis,
         np.zeros(K), np.full(K, 10.0), np.full(K, 10.0), np.ones(n), np.zeros_like(X))
 
 def draw_factors(side: Side, other: Side, target: np.ndarray, alpha: float, rng: np.random.Generator):
@@ -156,10 +155,9 @@ def who_rated_what(R: csr_matrix) -> csr_matrix: # of the pattern of R, float32
 def link_basis(
     R: csr_matrix, # (n, m) ratings, with the rows of the side in question; only where they are matters
     q: int = 300, # directions, fewer where the matrix has fewer
-    random_state: int | None = None, # seed
 ) -> tuple[np.ndarray, np.ndarray]: # Q (n, q) float32 with orthonormal columns; s (q,) float32, largest first
     "The main directions of who rated what: B / sqrt(counts) is about Q S W^T."
-    Q, s, _ = randomized_svd(who_rated_what(R), min(q, *R.shape), n_iter=4, random_state=random_state)
+    Q, s, _ = randomized_svd(who_rated_what(R), min(q, *R.shape), n_iter=4, random_state=0)
     kept = s > 1e-3 * s[0]
     return np.ascontiguousarray(Q[:, kept], np.float32), s[kept].astype(np.float32)
 
@@ -337,12 +335,17 @@ def unit_of(R: csr_matrix) -> float:
     "The standard deviation of the ratings; 1 if they are all equal."
     return float(R.data.std(dtype=float)) if np.ptp(R.data) else 1.0
 
-def new_state(R: csr_matrix, n_factors: int, link: bool, dates, rng: np.random.Generator) -> State:
+def bases_of(R: csr_matrix) -> list: # of users and of movies, Q and the diagonal of S
+    "`link_basis` of both sides; the same for all chains."
+    with threadpool_limits(1, "blas"):
+        return [link_basis(side) for side in (R, R.T.tocsr())]
+
+def new_state(R: csr_matrix, n_factors: int, bases: list, dates, rng: np.random.Generator) -> State:
     "The state before the first sweep."
     unit, mean, user_of = unit_of(R), float(R.data.mean(dtype=float)), np.repeat(np.arange(R.shape[0], dtype=np.int32), np.diff(R.indptr))
     by_movie = csr_matrix((np.arange(R.nnz), R.indices, R.indptr), shape=R.shape).tocsc()
     of_movies = csr_matrix((by_movie.data, by_movie.indices, by_movie.indptr), shape=R.shape[::-1])
-    users, movies = new_side(R, None, n_factors, link, rng), new_side(of_movies, by_movie.data, n_factors, link, rng)
+    users, movies = new_side(R, None, n_factors, bases[0], rng), new_side(of_movies, by_movie.data, n_factors, bases[1], rng)
     facts = time_facts(user_of, dates) if dates is not None else {}
     keys = time_keys(user_of, R.indices, dates, **facts, training=True) if facts else {}
     target = ((R.data - mean) / unit).astype(np.float32)
@@ -411,7 +414,7 @@ DRAWN = ("X", "center", "precision", "link_precision", "noise", "shift") # of a 
 class Chain:
     "A sampler on its way: state, samples, history and checkpoint."
 
-    def __init__(self, R: csr_matrix, dates, settings: dict, dtype, validation: tuple | None, checkpoint: str | Path | None):
+    def __init__(self, R: csr_matrix, dates, settings: dict, bases: list, dtype, validation: tuple | None, checkpoint: str | Path | None):
         self.settings, self.checkpoint, self.history = settings, checkpoint, []
         self.marks = settings | dict(dtype=str(dtype), ratings=fingerprint(R), dates=None if dates is None else zlib.crc32(np.asarray(dates, "datetime64[s]").tobytes()))
         arrays, saved = load_arrays(checkpoint) if checkpoint is not None and Path(checkpoint).exists() else ({}, {})
@@ -420,7 +423,7 @@ class Chain:
             refuse_another(checkpoint, saved.get("marks", {}), self.marks)
             self.rng.bit_generator.state = saved["start"]
         self.start = self.rng.bit_generator.state
-        self.state = new_state(R, settings["n_factors"], settings["link"], dates, self.rng)
+        self.state = new_state(R, settings["n_factors"], bases, dates, self.rng)
         kept = np.linspace(settings["burn_in"], settings["n_sweeps"] - 1, settings["n_samples"])
         self.samples = Samples(self.state, np.unique(kept.round().astype(int)), dtype)
         self.watch = Watch(self.state, *validation) if validation is not None else None
@@ -470,6 +473,7 @@ def sample_factors(
     burn_in: int = 80, # sweeps at the start that are forgotten
     n_samples: int = 100, # how many of the others are kept, evenly spaced
     link: bool = True, # whether who rated what informs the priors
+    bases: list | None = None, # what `bases_of` the ratings gives, where it is at hand
     noise: bool = True, # whether users and movies have noise of their own
     nu: float = 20, # strength of the prior that noises are alike, in ratings
     dates=None, # (nnz,) datetime64 in the order of R.data: turns the effects of time on
@@ -484,7 +488,7 @@ def sample_factors(
     check_sampling(R, n_factors, n_sweeps, burn_in, n_samples, nu, dates)
     settings = dict(n_factors=n_factors or default_factors(R.nnz), n_sweeps=n_sweeps, burn_in=burn_in, n_samples=n_samples, link=link, noise=noise, nu=nu, random_state=random_state)
     with threads_for(64 * R.nnz), threadpool_limits(1, "blas"):
-        chain = Chain(R, dates, settings, np.dtype(dtype), validation, checkpoint)
+        chain = Chain(R, dates, settings, (bases or bases_of(R)) if link else [(None, None)] * 2, np.dtype(dtype), validation, checkpoint)
         with tqdm(total=n_sweeps, initial=len(chain.history), disable=not verbose, desc=verbose if isinstance(verbose, str) else "Gibbs sampling", unit="sweep") as bar:
             while len(chain.history) < n_sweeps:
                 chain.sweep()
@@ -493,8 +497,8 @@ def sample_factors(
     return chain.samples.finish(chain.state), pd.DataFrame(chain.history)
 
 def default_factors(n_ratings: int) -> int:
-    "How many factors suit so many ratings: 2, from 10,000 on 8, from 50,000 on 16, from 300,000 on 32."
-    return (2, 8, 16, 32)[int(np.searchsorted((10_000, 50_000, 300_000), n_ratings, "right"))]
+    "How many factors suit so many ratings: 2, from 10,000 on 8, from 50,000 on 16, from 300,000 on 32, from three million on 48."
+    return (2, 8, 16, 32, 48)[int(np.searchsorted((10_000, 50_000, 300_000, 3_000_000), n_ratings, "right"))]
 
 def loss_of(state: State) -> float:
     "Minus the log likelihood per rating, up to a constant; `FloatingPointError` if it is not finite."
@@ -562,8 +566,9 @@ def sample_chains(
     R: csr_matrix, # (n_users, n_movies) ratings
     *,
     n_chains: int = 4, # how many
-    n_sweeps: int = 100, # sweeps of each
+    n_sweeps: int | None = None, # sweeps of each; None for 150, from a million ratings on 75
     n_samples: int = 100, # how many sweeps of all chains are kept
+    link: bool = True, # see `sample_factors`
     checkpoint: str | Path | None = None, # file of the first chain; the others add their number to its name
     random_state: int | None = None, # seed
     verbose: bool = False, # whether to show progress bars
@@ -571,8 +576,9 @@ def sample_chains(
 ) -> tuple[dict, pd.DataFrame]: # as from `sample_factors`, the sweeps of all chains in a row
     "Bayesian matrix factorization by several chains that know nothing of each other."
     seeds = [None] * n_chains if random_state is None else np.random.SeedSequence(random_state).generate_state(n_chains).tolist()
+    n_sweeps, bases = n_sweeps or (150 if R.nnz < 1e6 else 75), bases_of(R) if link else None
     names = [checkpoint and (Path(checkpoint).with_suffix(f".{n}{Path(checkpoint).suffix}") if n else checkpoint) for n in range(n_chains)]
-    chains = [sample_factors(R, n_sweeps=n_sweeps, burn_in=n_sweeps * 4 // 15, n_samples=-(-n_samples // n_chains), checkpoint=name, random_state=seed,
+    chains = [sample_factors(R, n_sweeps=n_sweeps, burn_in=n_sweeps * 4 // 15, n_samples=-(-n_samples // n_chains), link=link, bases=bases, checkpoint=name, random_state=seed,
         verbose=verbose and f"Gibbs sampling, chain {n + 1} of {n_chains}", **options) for n, (name, seed) in enumerate(zip(names, seeds))]
     history = pd.concat([history for _, history in chains], ignore_index=True)
     return pool([samples for samples, _ in chains]), history.assign(epoch=np.arange(1, len(history) + 1))
