@@ -322,9 +322,10 @@ def test_a_checkpoint_of_other_ratings_is_refused(R, tmp_path):
             train_matrix_factorization(changed, checkpoint=tmp_path / "state.npz", **quick)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "tf32"])  # by kernels, by matrix products
 @pytest.mark.parametrize("bias", [True, False])
-def test_links_to_who_rated_what_continue_from_a_checkpoint(R, tmp_path, bias):
-    options = quick | dict(bias=bias, implicit=True)
+def test_links_to_who_rated_what_continue_from_a_checkpoint(R, tmp_path, bias, dtype):
+    options = quick | dict(bias=bias, implicit=True, dtype=dtype)
     whole, _ = train_matrix_factorization(R, **options)
     train_matrix_factorization(R, checkpoint=tmp_path / "state.npz", **(options | dict(n_epochs=10)))
     continued, history = train_matrix_factorization(R, checkpoint=tmp_path / "state.npz", **options)
@@ -337,6 +338,12 @@ def test_links_to_who_rated_what_pay_on_real_ratings():
     data = load_ratings("sample")
     plain, linked = (rmse(data.test["rating"], MatrixFactorizationRegressor(implicit=implicit, random_state=0, device="cpu").fit(data.train).predict(data.test)) for implicit in (False, True))
     assert linked < plain - 0.01
+
+
+def test_links_to_who_rated_what_do_no_harm_where_they_say_nothing():
+    data = synthetic_ratings(1000, 1000, 400_000, random_state=0)  # so many ratings a user that steps of second rows add up
+    plain, linked = (rmse(data.test["rating"], MatrixFactorizationRegressor(8, implicit=implicit, n_epochs=100, random_state=0, device="cpu").fit(data.train).predict(data.test)) for implicit in (False, True))
+    assert linked < plain + 0.01
 
 
 @pytest.mark.parametrize("options", [dict(solver="sgd"), dict(solver="als"), dict(batch_size=10)])
@@ -388,6 +395,7 @@ def test_a_model_saved_on_a_gpu_loads_on_a_cpu(tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
-def test_cuda_agrees_with_the_cpu(R):
-    cpu, gpu = (train_matrix_factorization(R, **(quick | dict(device=device)))[1]["train_rmse"].iloc[-1] for device in ("cpu", "cuda"))
+@pytest.mark.parametrize("implicit", [False, True])
+def test_cuda_agrees_with_the_cpu(R, implicit):
+    cpu, gpu = (train_matrix_factorization(R, **(quick | dict(device=device, implicit=implicit)))[1]["train_rmse"].iloc[-1] for device in ("cpu", "cuda"))
     assert cpu == pytest.approx(gpu, rel=1e-3)

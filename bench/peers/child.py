@@ -174,17 +174,18 @@ def cmfrec_factors(lap, split, threads, k, epochs, penalty):
 
 # myFM
 
-def myfm_factors(lap, split, threads, k, epochs):
+def myfm_factors(lap, split, threads, k, epochs, implicit=False):
     import myfm
-    from scipy.sparse import csr_matrix
-    shape = [split.n_users, split.n_movies]
-    def one_hot(u, i):
-        n = len(u)
-        return csr_matrix((np.ones(2 * n), np.stack([u, i + shape[0]], 1).ravel(), np.arange(0, 2 * n + 1, 2)), shape=(n, sum(shape)))
-    X, X_test = lap("prepare", lambda: (one_hot(split.u, split.i), one_hot(split.tu, split.ti)))
-    model = myfm.MyFMRegressor(rank=k, random_seed=0)
-    lap("fit", model.fit, X, split.r.astype(float), n_iter=epochs, n_kept_samples=epochs * 4 // 5, group_shapes=shape)
-    return lap("predict", model.predict, X_test)
+    from scipy.sparse import csr_matrix, diags, hstack, identity
+    R = csr_matrix((np.ones(len(split.u)), (split.u, split.i)), shape=(split.n_users, split.n_movies))
+    def features(R):  # a row's own column and, if asked for, whom or what it has rated
+        own = identity(R.shape[0], format="csr")
+        return hstack([own, diags(1 / np.sqrt(np.maximum(R.getnnz(1), 1))) @ R], "csr") if implicit else own
+    users, movies = lap("prepare", lambda: (features(R), features(R.T.tocsr())))
+    blocks = lambda u, i: [myfm.RelationBlock(u.astype(np.int64), users), myfm.RelationBlock(i.astype(np.int64), movies)]
+    model, (n, m) = myfm.MyFMRegressor(rank=k, random_seed=0), R.shape
+    lap("fit", model.fit, None, split.r.astype(float), X_rel=blocks(split.u, split.i), n_iter=epochs, n_kept_samples=epochs * 4 // 5, group_shapes=[n, m, m, n] if implicit else [n, m])
+    return lap("predict", model.predict, None, blocks(split.tu, split.ti))
 
 
 # This library
