@@ -244,7 +244,7 @@ def test_bounded_predictions_stay_on_the_scale_learn_and_are_explained(bias):
     model = MatrixFactorizationRegressor(8, bias=bias, activation="sigmoid", random_state=0, device="cpu").fit(data.train)
     assert rmse(data.test["rating"], model.predict(data.test)) < rmse(data.test["rating"], np.full(len(data.test), 3.6)) - 0.1
     u, i = np.divmod(np.arange(len(model.U_) * len(model.V_)), len(model.V_))
-    assert 1 < model._score(u, i).min() and model._score(u, i).max() < 5
+    assert 1 < model._factor_score(u, i).min() and model._factor_score(u, i).max() < 5
     for user, movie in data.test[["user_id", "movie_id"]].head(5).to_numpy().tolist():
         assert model.explain(user, movie)["contribution"].sum() == pytest.approx(model.predict([[user, movie]])[0], abs=1e-4)
     equal = MatrixFactorizationRegressor(activation="sigmoid", n_epochs=2).fit([[1, 1], [1, 2]], [3, 3])
@@ -360,7 +360,7 @@ def test_an_estimator_continues_without_a_seed(tmp_path):
         assert len(model.history_) == n_epochs
 
 
-@pytest.mark.parametrize("name, value", [("n_factors", 0), ("n_epochs", 0), ("patience", 0), ("batch_size", -1), ("learning_rate", 0), ("init_scale", -1),
+@pytest.mark.parametrize("name, value", [("n_factors", 0), ("n_neighbors", -1), ("n_epochs", 0), ("patience", 0), ("batch_size", -1), ("learning_rate", 0), ("init_scale", -1),
     ("regularization", -1), ("regularization", float("nan")), ("regularization_exponent", -1), ("activation", "relu"), ("validation_fraction", 1)])
 def test_settings_that_make_no_sense_are_named(name, value):
     train = synthetic_ratings(60, 50, 900, random_state=0).train

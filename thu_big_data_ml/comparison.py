@@ -29,18 +29,20 @@ def default_models(
 ) -> dict[str, object]: # name -> unfitted estimator
     "The models of the report."
     factorization = dict(device=device, random_state=random_state, verbose=verbose)
-    bayesian = dict(solver="gibbs", random_state=random_state, verbose=verbose)
+    alone, bayesian = dict(n_neighbors=0, **factorization), dict(solver="gibbs", random_state=random_state, verbose=verbose)
     return {
         "global mean": DummyRegressor(),
         "damped biases": BaselinePredictor(),
         "user CF, cosine, all raters": UserCF(device=device),
         "user CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=30, damping=0.1, device=device),
         "movie CF, centred, 40 nearest": UserCF(n_neighbors=40, center="baseline", shrinkage=30, amplification=1.5, damping=0.03, user_based=False, device=device),
-        "factorization, U V^T": MatrixFactorizationRegressor(bias=False, **factorization),
-        "factorization, biases": MatrixFactorizationRegressor(implicit=False, **factorization),
-        "factorization, who rated what": MatrixFactorizationRegressor(**factorization),
-        "factorization, Bayesian": MatrixFactorizationRegressor(**bayesian),
-    } | ({"factorization, Bayesian with time": MatrixFactorizationRegressor(time=True, **bayesian)} if time else {})
+        "factorization, U V^T": MatrixFactorizationRegressor(bias=False, **alone),
+        "factorization, biases": MatrixFactorizationRegressor(implicit=False, **alone),
+        "factorization, who rated what": MatrixFactorizationRegressor(**alone),
+        "factorization, Bayesian": MatrixFactorizationRegressor(n_neighbors=0, **bayesian),
+        "both families": MatrixFactorizationRegressor(**factorization),
+        "both families, Bayesian": MatrixFactorizationRegressor(**bayesian),
+    } | ({"both families, Bayesian with time": MatrixFactorizationRegressor(time=True, **bayesian)} if time else {})
 
 # %% ../nbs/09_comparison.ipynb #c007
 def evaluate(

@@ -355,7 +355,7 @@ def new_state(R: csr_matrix, n_factors: int, bases: list, dates, rng: np.random.
 
 # %% ../nbs/06_gibbs.ipynb #c036
 class Samples:
-    "Collects every so many sweeps, and the mean and variance of the effects of time."
+    "Collects every so many sweeps, the mean and variance of the effects of time, and the mean of the errors."
 
     def __init__(self, state: State, kept: np.ndarray, dtype):
         n, self.kept, self.n = len(kept), kept, 0
@@ -363,6 +363,7 @@ class Samples:
         for side, names in self.sides(state):
             shape = len(side.X), n
             self.arrays |= dict(zip(names, (np.zeros((*shape, side.X.shape[1] - 1), dtype), np.zeros(shape, dtype), np.ones(shape, dtype))))
+        self.arrays["left"] = np.zeros_like(state.error)
         self.sums = {name: {str(g): 0.0 for g in range(len(state.groupings))} for name in ("effect", "square", "unseen")}
 
     def sides(self, state: State):
@@ -372,6 +373,7 @@ class Samples:
     def add(self, n: int, state: State):
         "Take in the state after sweep `n`."
         self.n += 1
+        self.arrays["left"] += state.error
         for at, g in enumerate(state.groupings):
             for sums, value in zip(self.sums.values(), (g.effect.astype(float), g.effect.astype(float)**2, 1 / g.precision)):
                 sums[str(at)] = sums[str(at)] + value
@@ -382,7 +384,8 @@ class Samples:
                     self.arrays[name][:, s] = value
 
     def finish(self, state: State) -> dict:
-        "The arrays that `posterior_mean` needs."
+        "The arrays that `posterior_mean` needs, and what is left of each rating in stars, on average over the sweeps."
+        self.arrays |= dict(left=self.arrays["left"] * np.float32(state.unit / self.n))
         if state.groupings:
             mean, square, unseen = ([total / self.n for total in sums.values()] for sums in self.sums.values())
             self.arrays |= dict(effect_keys=np.concatenate([g.keys for g in state.groupings]), effect_starts=np.cumsum([0] + [len(g.keys) for g in state.groupings]),
@@ -587,7 +590,7 @@ def pool(chains: list[dict]) -> dict:
     "The samples of several chains as those of one."
     of = lambda name: [samples[name] for samples in chains]
     pooled = chains[0] | {name: np.concatenate(of(name), axis=-1) for name in ("alpha", "b_u", "b_i", "noise_u", "noise_i")}
-    pooled |= {name: np.concatenate(of(name), axis=1) for name in ("U", "V")}
+    pooled |= {name: np.concatenate(of(name), axis=1) for name in ("U", "V")} | dict(left=np.mean(of("left"), axis=0))
     if "effect_mean" in pooled:
         pooled |= {name: np.mean(of(name), axis=0) for name in ("effect_mean", "effect_unseen")}
         pooled["effect_variance"] = np.mean(of("effect_variance"), axis=0) + np.var(of("effect_mean"), axis=0)

@@ -26,6 +26,7 @@ from .estimator import RatingEstimator, fingerprint, reasons, refuse_another
 from .factor_kernels import adamw_step, als_half_sweep, error_gradient, group_ratings, predict_pairs, sgd_epoch
 from .gibbs import default_factors, effects_of_time, posterior_mean, sample_chains, unit_of
 from .help import figure, get_device, load_arrays, save_arrays
+from .residual_neighbors import corrections, similar_movies
 from .similarity import arrays_of, matrix_precision
 
 # %% ../nbs/06_matrix_factorization.ipynb #c005
@@ -551,6 +552,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         implicit: bool | None = None, # Gibbs, AdamW: whether who rated what is learned from; None for yes, but not in batches nor without biases nor with `activation` or `regularization_exponent`
         time: bool = False, # Gibbs: whether to learn effects of time, from a column date
         n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of each of Gibbs's chains, None for 150, from a million ratings on 75
+        n_neighbors: int = 200, # most similar movies of each, by which predictions are corrected; 0 for none
         n_chains: int = 4, # Gibbs: samplers that know nothing of each other, whose draws are put together
         learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
         learning_rate_decay: float | None = None, # SGD's step size is multiplied by it after each epoch; None for 0.93, and for 0.8 from a million ratings on
@@ -574,7 +576,8 @@ class MatrixFactorizationRegressor(RatingEstimator):
         rating_scale: tuple[float, float] | None = None, # lowest and highest rating allowed in training
         duplicates: str = "error", # a pair rated twice: "error", "last" or "mean"
     ):
-        self.n_factors, self.solver, self.bias, self.implicit, self.time, self.n_epochs, self.n_chains = n_factors, solver, bias, implicit, time, n_epochs, n_chains
+        self.n_factors, self.solver, self.bias, self.implicit, self.time, self.n_epochs = n_factors, solver, bias, implicit, time, n_epochs
+        self.n_neighbors, self.n_chains = n_neighbors, n_chains
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.regularization, self.bias_regularization, self.weight_decay = regularization, bias_regularization, weight_decay
         self.implicit_regularization, self.regularization_exponent, self.activation = implicit_regularization, regularization_exponent, activation
@@ -596,6 +599,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
             raise ValueError(f"return_std=True needs solver='gibbs'; solver={self.solver!r} finds one set of factors and does not know how sure it is.")
         known, prediction, std = (u >= 0) & (i >= 0), self._baseline(u, i), self._baseline_std(u, i)
         prediction[known], std[known] = posterior_mean(self.samples_, *(a[known] for a in (u, i, dates) if a is not None), return_std=True)
+        prediction[known] += self._correction(u[known], i[known])
         prediction = np.clip(prediction, *self.rating_scale_)
         return (prediction, std, reasons(u, i, known)) if return_reason else (prediction, std)
 
@@ -610,6 +614,8 @@ class MatrixFactorizationRegressor(RatingEstimator):
         check_settings(vars(self))
         self.samples_ = None
         (self._sample if self.solver == "gibbs" else self._train)(R, *(() if dates is None else (dates,)))
+        left = self._left(R)
+        self.left_, self.alike_, self.weight_ = (left, *similar_movies(R, self.n_neighbors)) if self.n_neighbors else (None, None, None)
 
     def _sample(self, R, dates=None):
         "Draw from the posterior."
@@ -634,7 +640,21 @@ class MatrixFactorizationRegressor(RatingEstimator):
         self.U_, self.V_, self.mean_, self.ends_ = parameters["U"], parameters["V"], model.mean, model.ends
         self.b_u_, self.b_i_ = parameters.get("b_u", np.zeros(len(self.U_), np.float32)), parameters.get("b_i", np.zeros(len(self.V_), np.float32))
 
+    def _left(self, R):
+        "(nnz,) float32, what the factors leave of each training rating."
+        if self.samples_ is not None:
+            return self.samples_.pop("left")
+        return (R.data - self._factor_score(np.repeat(np.arange(R.shape[0]), np.diff(R.indptr)), R.indices.astype(np.int64))).astype(np.float32)
+
+    def _correction(self, u, i):
+        "(n,) what the neighbours of the movies add; 0 without them."
+        R = self.matrix_
+        return 0.0 if self.left_ is None else corrections(u, i, csr_matrix((self.left_, R.indices, R.indptr), shape=R.shape), self.alike_, self.weight_)
+
     def _score(self, u, i, dates=None):
+        return self._factor_score(u, i, dates) + self._correction(u, i)
+
+    def _factor_score(self, u, i, dates=None):
         if self.samples_ is not None:
             return posterior_mean(self.samples_, u, i, dates)
         return predict_pairs(u, i, self.U_, self.V_, self.b_u_, self.b_i_, self.mean_, self.ends_)
@@ -652,16 +672,21 @@ class MatrixFactorizationRegressor(RatingEstimator):
         return cosine_to(self.V_ if self.samples_ is None else all_samples(self.samples_["V"]), i)
 
     def _explain(self, u, i, dates=None):
-        "Mean, biases, and what each factor adds, largest first; of samples, what all factors add together, and then each effect of time."
+        "Mean, biases, and what each factor adds, largest first; of samples, what all factors add together, and each effect of time; then what similar movies add."
         if u < 0 or i < 0:
             return super()._explain(u, i)
-        if self.samples_ is not None:
-            return explain_samples(self.samples_, u, i, dates)
+        table = self._explain_factors(u, i) if self.samples_ is None else explain_samples(self.samples_, u, i, dates)
+        if self.left_ is None:
+            return table
+        return pd.concat([table, pd.DataFrame(dict(term=["similar movies"], contribution=self._correction(np.array([u]), np.array([i]))))], ignore_index=True)
+
+    def _explain_factors(self, u, i):
+        "The terms of a trained model."
         terms = pd.DataFrame(dict(term=["mean", "user bias", "movie bias"], contribution=[self.mean_, self.b_u_[u], self.b_i_[i]]))
         factors = pd.DataFrame(dict(term=[f"factor {k}" for k in range(self.U_.shape[1])], contribution=self.U_[u] * self.V_[i]))
         factors = factors.sort_values("contribution", key=np.abs, ascending=False, kind="stable")
         table = pd.concat([terms, factors] if self.bias else [factors], ignore_index=True).astype({"contribution": float})
-        return table if self.ends_ is None else in_stars(table, self.mean_, self.ends_, float(self._score(np.array([u]), np.array([i]))[0]))
+        return table if self.ends_ is None else in_stars(table, self.mean_, self.ends_, float(self._factor_score(np.array([u]), np.array([i]))[0]))
 
 def in_stars(table: pd.DataFrame, mean: float, ends: tuple[float, float], prediction: float) -> pd.DataFrame: # the same columns
     "Terms of a bounded prediction: the level it starts from, and then each term by its share in the way from there to the prediction."
@@ -686,7 +711,7 @@ def explain_samples(samples: dict, u: int, i: int, dates=None) -> pd.DataFrame: 
 
 def check_settings(settings: dict):
     "Refuse, by name, a setting that no training can use, or not this solver; None leaves the choice to the solver."
-    least = dict(n_factors=1, n_epochs=1, n_chains=1, patience=1, batch_size=1, block_size=1, regularization=0, bias_regularization=0, implicit_regularization=0, regularization_exponent=0, weight_decay=0, validation_fraction=0)
+    least = dict(n_factors=1, n_epochs=1, n_chains=1, n_neighbors=0, patience=1, batch_size=1, block_size=1, regularization=0, bias_regularization=0, implicit_regularization=0, regularization_exponent=0, weight_decay=0, validation_fraction=0)
     for name, low in least.items():
         if settings[name] is not None and not settings[name] >= low:
             raise ValueError(f"{name} must be at least {low}, and is {settings[name]}.")
