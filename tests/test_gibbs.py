@@ -377,4 +377,4 @@ def test_an_estimator_continues_its_chain(planted, tmp_path, monkeypatch):
     np.testing.assert_array_equal(model.fit(planted.train).predict(planted.test), expected)
     monkeypatch.setattr(gibbs, "sweep", lambda *args: sweeps.append(real(*args)))
     np.testing.assert_array_equal(clone(model).fit(planted.train).predict(planted.test), expected)
-    assert len(sweeps) == 10  # from the checkpoint after 20 of 30
+    assert len(sweeps) == 10 + 15  # from the checkpoint after 20 of 30; and the short chain on a part of the ratings

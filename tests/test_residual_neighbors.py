@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix, random as random_sparse
 from thu_big_data_ml.data import load_ratings, synthetic_ratings
 from thu_big_data_ml.matrix_factorization import MatrixFactorizationRegressor
 from thu_big_data_ml.metrics import rmse
-from thu_big_data_ml.residual_neighbors import corrections, similar_movies
+from thu_big_data_ml.residual_neighbors import corrections, similar_movies, trust
 from thu_big_data_ml.similarity import center_ratings
 
 
@@ -91,3 +91,22 @@ def test_explanations_and_spreads_hold_with_similar_movies(options):
     assert np.clip(terms["contribution"].sum(), 1, 5) == pytest.approx(model.predict([[user, movie]])[0], abs=1e-4)
     if options.get("solver") == "gibbs":
         np.testing.assert_allclose(model.predict(data.test, return_std=True)[0], model.predict(data.test))
+
+
+def test_trust_is_a_regression_drawn_to_one():
+    rng = np.random.default_rng(0)
+    c, noise = 0.2 * rng.standard_normal(50_000), rng.standard_normal(50_000)
+    for w in (0.0, 0.5, 1.5):
+        assert trust(w * c + noise, c) == pytest.approx(w, abs=0.05)
+    assert trust(noise - c, c) == 0
+    assert trust(noise[:3], c[:3] / 100) == pytest.approx(1, abs=0.01)  # three ratings say nothing
+    assert trust(8 * noise, 8 * c) == pytest.approx(trust(noise, c))
+
+
+@pytest.mark.parametrize("solver", ["adamw", "gibbs"])
+def test_ratings_set_aside_decide_how_far_neighbours_are_trusted(solver):
+    options = dict(solver=solver, n_epochs=60, random_state=0, device="cpu")
+    real, planted = load_ratings("sample"), synthetic_ratings(600, 600, 150_000, n_factors=3, random_state=0)
+    trusted, doubted = (MatrixFactorizationRegressor(8, **options).fit(data.train).trust_ for data in (real, planted))
+    assert trusted > 0.8 and (solver == "adamw" or doubted < 0.5)
+    assert MatrixFactorizationRegressor(4, validation_fraction=0, **options).fit(planted.train.head(5000)).trust_ == 1

@@ -8,7 +8,7 @@ __all__ = ['MatrixFactorization', 'masked_mse_loss', 'masked_rmse_loss', 'Solver
            'sum_rated', 'Linked', 'LinkedAdamW', 'LinkedTiledAdamW', 'choose_solver', 'train_matrix_factorization',
            'run_epochs', 'ends_of', 'weigh_rows', 'run_epoch', 'stretch', 'rating_csr', 'rmse_at', 'TrainingState',
            'MatrixFactorizationRegressor', 'in_stars', 'all_samples', 'explain_samples', 'check_settings',
-           'split_cells', 'cosine_to', 'plot_history']
+           'split_cells', 'cells_of', 'like', 'cosine_to', 'plot_history']
 
 # %% ../nbs/06_matrix_factorization.ipynb #c002
 import time
@@ -24,9 +24,9 @@ from tqdm.auto import tqdm
 
 from .estimator import RatingEstimator, fingerprint, reasons, refuse_another
 from .factor_kernels import adamw_step, als_half_sweep, error_gradient, group_ratings, predict_pairs, sgd_epoch
-from .gibbs import default_factors, effects_of_time, posterior_mean, sample_chains, unit_of
+from .gibbs import default_factors, effects_of_time, posterior_mean, sample_chains, sample_factors, unit_of
 from .help import figure, get_device, load_arrays, save_arrays
-from .residual_neighbors import corrections, similar_movies
+from .residual_neighbors import corrections, similar_movies, trust
 from .similarity import arrays_of, matrix_precision
 
 # %% ../nbs/06_matrix_factorization.ipynb #c005
@@ -566,7 +566,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         block_size: int | None = None, # users a tile of AdamW on a GPU; None for tiles of about 2^26 cells, 256 MB
         dtype: str = "float32", # of AdamW's matrix products: "float32", "tf32" or "bfloat16"
         init_scale: float = 0.05, # standard deviation of the factors at the start
-        validation_fraction: float = 0.05, # share of the training ratings that decides when to stop; 0 to run all epochs
+        validation_fraction: float = 0.05, # share of the training ratings that decides when to stop, and how far to trust neighbours; 0 to run all epochs, and to trust them
         patience: int | None = None, # epochs without improvement before stopping; None for 50 of AdamW, 10 of the others
         refit: bool = True, # whether to train again on all ratings for the number of epochs that was best
         checkpoint: str | Path | None = None, # file from which a killed training continues
@@ -612,9 +612,9 @@ class MatrixFactorizationRegressor(RatingEstimator):
 
     def _fit(self, R, dates=None):
         check_settings(vars(self))
-        self.samples_ = None
+        self.samples_, self.trust_ = None, 1.0
         (self._sample if self.solver == "gibbs" else self._train)(R, *(() if dates is None else (dates,)))
-        left = self._left(R)
+        left = R.data - self._factor_score(*cells_of(R)) if self.samples_ is None else self.samples_.pop("left")
         self.left_, self.alike_, self.weight_ = (left, *similar_movies(R, self.n_neighbors)) if self.n_neighbors else (None, None, None)
 
     def _sample(self, R, dates=None):
@@ -622,6 +622,12 @@ class MatrixFactorizationRegressor(RatingEstimator):
         self.samples_, self.history_ = sample_chains(R, n_chains=self.n_chains, n_sweeps=self.n_epochs, n_factors=self.n_factors, link=self._uses_links(), dates=dates,
             checkpoint=self.checkpoint, random_state=self.random_state, verbose=self.verbose)
         self.device_ = "cpu"
+        train, validation = split_cells(R, self.validation_fraction, self.random_state)
+        if self.n_neighbors and validation is not None:
+            n_sweeps = max(2, len(self.history_) // self.n_chains // 2)
+            samples, _ = sample_factors(train, n_factors=self.n_factors, n_sweeps=n_sweeps, burn_in=n_sweeps // 2, n_samples=25, link=self._uses_links(), random_state=self.random_state,
+                checkpoint=self.checkpoint and Path(self.checkpoint).with_suffix(".trust.npz"), verbose=self.verbose and "Gibbs sampling, trust in neighbours")
+            self.trust_ = self._trust(train, samples["left"], validation, posterior_mean(samples, *cells_of(validation)))
 
     def _train(self, R):
         "Minimise the objective, stopped by validation ratings, and once more on all ratings."
@@ -632,24 +638,27 @@ class MatrixFactorizationRegressor(RatingEstimator):
         if self.regularization is None:
             settings["regularization"] = 18 if settings["implicit"] else 14 if self.bias else 1
         model, self.history_ = train_matrix_factorization(train, validation, n_epochs=self.n_epochs, checkpoint=self.checkpoint, **settings)
+        self._keep(model)
+        if self.n_neighbors and validation is not None:
+            self.trust_ = self._trust(train, train.data - self._factor_score(*cells_of(train)), validation, self._factor_score(*cells_of(validation)))
         if self.refit and validation is not None:
             best = int(self.history_["validation_rmse"].argmin()) + 1
             again = self.checkpoint and Path(self.checkpoint).with_suffix(".refit.npz")
-            model, _ = train_matrix_factorization(R, n_epochs=best, checkpoint=again, **settings)
+            self._keep(train_matrix_factorization(R, n_epochs=best, checkpoint=again, **settings)[0])
+
+    def _keep(self, model):
+        "Take over what was learned."
         parameters = {name: p.detach().numpy() for name, p in model.named_parameters()}
         self.U_, self.V_, self.mean_, self.ends_ = parameters["U"], parameters["V"], model.mean, model.ends
         self.b_u_, self.b_i_ = parameters.get("b_u", np.zeros(len(self.U_), np.float32)), parameters.get("b_i", np.zeros(len(self.V_), np.float32))
 
-    def _left(self, R):
-        "(nnz,) float32, what the factors leave of each training rating."
-        if self.samples_ is not None:
-            return self.samples_.pop("left")
-        return (R.data - self._factor_score(np.repeat(np.arange(R.shape[0]), np.diff(R.indptr)), R.indices.astype(np.int64))).astype(np.float32)
+    def _trust(self, train, left, validation, prediction):
+        "How far corrections are trusted, from what factors of `train` leave of it and what they predict for `validation`."
+        return trust(validation.data - prediction, corrections(*cells_of(validation), like(train, left), *similar_movies(train, self.n_neighbors)))
 
     def _correction(self, u, i):
         "(n,) what the neighbours of the movies add; 0 without them."
-        R = self.matrix_
-        return 0.0 if self.left_ is None else corrections(u, i, csr_matrix((self.left_, R.indices, R.indptr), shape=R.shape), self.alike_, self.weight_)
+        return 0.0 if self.left_ is None else self.trust_ * corrections(u, i, like(self.matrix_, self.left_), self.alike_, self.weight_)
 
     def _score(self, u, i, dates=None):
         return self._factor_score(u, i, dates) + self._correction(u, i)
@@ -732,8 +741,16 @@ def split_cells(R: csr_matrix, fraction: float, random_state: int | None) -> tup
     aside = np.random.default_rng(random_state or 0).random(R.nnz) < fraction
     if not aside.any() or aside.all():
         return R, None
-    row, col = np.repeat(np.arange(R.shape[0]), np.diff(R.indptr)), R.indices
+    row, col = cells_of(R)
     return tuple(csr_matrix((R.data[part], (row[part], col[part])), shape=R.shape) for part in (~aside, aside))
+
+def cells_of(R: csr_matrix) -> tuple[np.ndarray, np.ndarray]: # (nnz,) int64 each
+    "Rows and columns of the observed cells, in the order of `R.data`."
+    return np.repeat(np.arange(R.shape[0]), np.diff(R.indptr)), R.indices.astype(np.int64)
+
+def like(R: csr_matrix, values: np.ndarray) -> csr_matrix: # float32
+    "Other values in the same cells."
+    return csr_matrix((values.astype(np.float32), R.indices, R.indptr), shape=R.shape)
 
 def cosine_to(A: np.ndarray, row: int) -> np.ndarray: # (n,) between -1 and 1
     "Cosine of one row of `A` with every row."
