@@ -58,6 +58,15 @@ def test_who_and_what_is_alone_is_not_corrected():
     assert corrections(np.array([], np.int64), np.array([], np.int64), empty, *similar_movies(empty)).tolist() == []
 
 
+def test_movies_that_do_not_fit_are_compared_in_parts(monkeypatch):
+    R = ratings(300, 1500, 1, density=0.05)
+    alike, weight = similar_movies(R, 20)
+    monkeypatch.setattr("thu_big_data_ml.residual_neighbors.similarity_bytes", lambda *size: 1 << 60)
+    again, weights = similar_movies(R, 20)
+    np.testing.assert_allclose(weight, weights, rtol=1e-5, atol=1e-7)
+    assert (alike == again).mean() > 0.99
+
+
 def test_threads_change_nothing():
     R = ratings(300, 200, 1)
     u, i = np.divmod(np.arange(60_000), 200)

@@ -615,7 +615,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         self.samples_, self.trust_ = None, 1.0
         (self._sample if self.solver == "gibbs" else self._train)(R, *(() if dates is None else (dates,)))
         left = R.data - self._factor_score(*cells_of(R)) if self.samples_ is None else self.samples_.pop("left")
-        self.left_, self.alike_, self.weight_ = (left, *similar_movies(R, self.n_neighbors)) if self.n_neighbors else (None, None, None)
+        self.left_, self.alike_, self.weight_ = (left.astype(np.float32), *similar_movies(R, self.n_neighbors)) if self.n_neighbors else (None, None, None)
 
     def _sample(self, R, dates=None):
         "Draw from the posterior."
@@ -661,6 +661,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         return 0.0 if self.left_ is None else self.trust_ * corrections(u, i, like(self.matrix_, self.left_), self.alike_, self.weight_)
 
     def _score(self, u, i, dates=None):
+        "What factors predict, corrected."
         return self._factor_score(u, i, dates) + self._correction(u, i)
 
     def _factor_score(self, u, i, dates=None):
@@ -750,7 +751,7 @@ def cells_of(R: csr_matrix) -> tuple[np.ndarray, np.ndarray]: # (nnz,) int64 eac
 
 def like(R: csr_matrix, values: np.ndarray) -> csr_matrix: # float32
     "Other values in the same cells."
-    return csr_matrix((values.astype(np.float32), R.indices, R.indptr), shape=R.shape)
+    return csr_matrix((values.astype(np.float32, copy=False), R.indices, R.indptr), shape=R.shape)
 
 def cosine_to(A: np.ndarray, row: int) -> np.ndarray: # (n,) between -1 and 1
     "Cosine of one row of `A` with every row."

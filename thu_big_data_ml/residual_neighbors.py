@@ -7,12 +7,13 @@ __all__ = ['similar_movies', 'correct_pairs', 'corrections', 'trust']
 
 # %% ../nbs/06_residual_neighbors.ipynb #c002
 import numpy as np
+import psutil
 from numba import prange
 from scipy.sparse import csr_matrix
 
 from .data import blocks
 from .help import kernel
-from .similarity import arrays_of, center_ratings, similarity_rows
+from .similarity import arrays_of, center_ratings, similarity_bytes, similarity_rows
 from .user_cf import nearest_first
 
 # %% ../nbs/06_residual_neighbors.ipynb #c005
@@ -23,10 +24,11 @@ def similar_movies(
 ) -> tuple[np.ndarray, np.ndarray]: # (n_movies, n) int32 columns, most similar first; (n_movies, n) float32 weights, 0 for the movie itself
     "The movies most like each movie, and their squared similarity; negative similarities count as 0."
     compare, m = similarity_rows(csr_matrix(center_ratings(R, "baseline")[0].T), "cosine", shrinkage, 0, "cpu"), R.shape[1]
+    whole = compare(None) if 2 * similarity_bytes(m, m) < psutil.virtual_memory().available else None
     alike, weight = (np.empty((m, min(n_neighbors, m)), dtype) for dtype in (np.int32, np.float32))
     for some in blocks(m, 1024):
         rows = np.arange(some.start, some.stop)
-        S = np.maximum(compare(rows), 0)
+        S = np.maximum(compare(rows) if whole is None else whole[some], 0)
         S[rows - some.start, rows] = 0
         alike[some] = nearest_first(S, alike.shape[1]) & 0xFFFFFFFF
         weight[some] = np.take_along_axis(S, alike[some], axis=1) ** 2

@@ -211,7 +211,7 @@ def our_similarity(lap, split, threads):
 
 def our_factors(lap, split, threads, k, **options):
     from thu_big_data_ml.matrix_factorization import MatrixFactorizationRegressor
-    return our_predictions(lap, split, MatrixFactorizationRegressor(n_factors=k, device="cpu", random_state=0, **options))
+    return our_predictions(lap, split, MatrixFactorizationRegressor(n_factors=k, n_neighbors=0, device="cpu", random_state=0, **options))
 
 
 def our_trainer(split, threads, k, solver, rate, penalty):
