@@ -231,7 +231,21 @@ def test_a_state_that_is_not_finite_is_refused(R, monkeypatch):
 
 
 def test_defaults_follow_the_number_of_ratings():
-    assert [gibbs.default_factors(n) for n in (9_999, 10_000, 50_000, 299_999, 300_000, 3_000_000)] == [2, 8, 16, 16, 32, 48]
+    few_rows = lambda n: csr_matrix((np.ones(n, np.float32), np.zeros(n, np.int32), [0, n]), shape=(1, 1))
+    assert [gibbs.default_factors(few_rows(n)) for n in (9_999, 10_000, 50_000, 299_999, 300_000, 3_000_000)] == [2, 8, 16, 16, 32, 48]
+    many_rows = lambda n: csr_matrix((np.ones(60_000, np.float32), (np.arange(60_000) % n, np.arange(60_000) // n)), shape=(n, 1000))
+    assert [gibbs.default_factors(many_rows(n)) for n in (6500, 19_000, 199_000)] == [16, 6, 1]
+
+
+def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse():
+    rng, n = np.random.default_rng(0), 16_000
+    cells = rng.choice(2000 * 8000, n, replace=False)
+    u, i = cells // 8000, cells % 8000 # 8 ratings a user, 2 a movie
+    planted = 3.5 + 0.3 * rng.standard_normal(2000)[u] + 0.6 * rng.standard_normal(8000)[i]
+    R = csr_matrix(((planted + 0.8 * rng.standard_normal(n)).astype(np.float32), (u, i)), shape=(2000, 8000))
+    samples, _ = sample_factors(R, n_factors=2, n_sweeps=60, burn_in=20, n_samples=20, random_state=0)
+    spread = lambda name: samples["unit"] * samples[name].astype(float).std(0).mean()
+    assert spread("b_i") == pytest.approx(0.6, rel=0.15) and spread("b_u") == pytest.approx(0.3, rel=0.25)
 
 
 @pytest.mark.parametrize("killed_after", [15, 20, 33])
@@ -324,7 +338,7 @@ def test_a_prediction_comes_with_its_spread_and_reason(planted):
 
 def test_default_settings_follow_the_ratings(planted):
     model = clone(estimator).set_params(n_factors=None).fit(planted.train)
-    k = gibbs.default_factors(len(planted.train))
+    k = gibbs.default_factors(planted.matrix("train"))
     assert model.samples_["U"].shape == (len(model.user_ids_), 22, k) and len(model.history_) == 30 and model.device_ == "cpu"
     assert list(model.history_) == ["epoch", "seconds", "loss", "train_rmse", "validation_rmse"]
     plain = clone(estimator).set_params(n_factors=None, implicit=False).fit(planted.train)

@@ -312,8 +312,11 @@ class State:
     alpha: float = 1.0 # common precision of the noise
 
 def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
-    "Draw everything once."
+    "Draw everything once, the factors first: the priors are drawn for what the ratings have made of them."
     users, movies = state.users, state.movies
+    draw_factors(users, movies, state.target, state.alpha, rng)
+    draw_factors(movies, users, state.target, state.alpha, rng)
+    residuals(users.indptr, users.indices, state.target, users.X, movies.X, state.error)
     for side in (users, movies):
         if side.basis is not None:
             draw_link(side, rng)
@@ -326,9 +329,6 @@ def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
         draw_noise(users, movies, state.error, state.alpha, nu, rng)
         draw_noise(movies, users, state.error, state.alpha, nu, rng)
     state.alpha = draw_alpha(users, movies, state.error, rng)
-    draw_factors(users, movies, state.target, state.alpha, rng)
-    draw_factors(movies, users, state.target, state.alpha, rng)
-    residuals(users.indptr, users.indices, state.target, users.X, movies.X, state.error)
 
 # %% ../nbs/06_gibbs.ipynb #c034
 def unit_of(R: csr_matrix) -> float:
@@ -489,7 +489,7 @@ def sample_factors(
     "Bayesian matrix factorization by Gibbs sampling; `FloatingPointError` if the state is not finite."
     R = csr_matrix(R)
     check_sampling(R, n_factors, n_sweeps, burn_in, n_samples, nu, dates)
-    settings = dict(n_factors=n_factors or default_factors(R.nnz), n_sweeps=n_sweeps, burn_in=burn_in, n_samples=n_samples, link=link, noise=noise, nu=nu, random_state=random_state)
+    settings = dict(n_factors=n_factors or default_factors(R), n_sweeps=n_sweeps, burn_in=burn_in, n_samples=n_samples, link=link, noise=noise, nu=nu, random_state=random_state)
     with threads_for(64 * R.nnz), threadpool_limits(1, "blas"):
         chain = Chain(R, dates, settings, (bases or bases_of(R)) if link else [(None, None)] * 2, np.dtype(dtype), validation, checkpoint)
         with tqdm(total=n_sweeps, initial=len(chain.history), disable=not verbose, desc=verbose if isinstance(verbose, str) else "Gibbs sampling", unit="sweep") as bar:
@@ -499,9 +499,9 @@ def sample_factors(
                 bar.set_postfix({name: f"{value:.4f}" for name, value in chain.history[-1].items() if name.endswith("rmse") and value == value}, refresh=False)
     return chain.samples.finish(chain.state), pd.DataFrame(chain.history)
 
-def default_factors(n_ratings: int) -> int:
-    "How many factors suit so many ratings: 2, from 10,000 on 8, from 50,000 on 16, from 300,000 on 32, from three million on 48."
-    return (2, 8, 16, 32, 48)[int(np.searchsorted((10_000, 50_000, 300_000, 3_000_000), n_ratings, "right"))]
+def default_factors(R: csr_matrix) -> int:
+    "How many factors suit the ratings: 2, from 10,000 ratings on 8, from 50,000 on 16, from 300,000 on 32, from three million on 48; but in all no more than twice as many numbers as there are ratings."
+    return min((2, 8, 16, 32, 48)[int(np.searchsorted((10_000, 50_000, 300_000, 3_000_000), R.nnz, "right"))], max(1, 2 * R.nnz // sum(R.shape)))
 
 def loss_of(state: State) -> float:
     "Minus the log likelihood per rating, up to a constant; `FloatingPointError` if it is not finite."

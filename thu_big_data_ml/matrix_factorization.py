@@ -546,7 +546,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
     "Factors and biases: learned with a penalty in the objective (Koren, Bell and Volinsky, 2009), or drawn from their posterior."
 
     def __init__(self,
-        n_factors: int | None = None, # numbers that describe a user or a movie; None for 2, from 10,000 ratings on 8, from 50,000 on 16, from 300,000 on 32, and for Gibbs from three million on 48
+        n_factors: int | None = None, # numbers that describe a user or a movie; None for 2, from 10,000 ratings on 8, from 50,000 on 16, from 300,000 on 32, and for Gibbs from three million on 48, but never more numbers in all than twice the ratings
         solver: str = "adamw", # "adamw", "sgd", "als" or "gibbs"; Gibbs has no use for what is said below about steps, penalties and stopping
         bias: bool = True, # whether to learn biases too
         implicit: bool | None = None, # Gibbs, AdamW: whether who rated what is learned from; None for yes, but not in batches nor without biases nor with `activation` or `regularization_exponent`
@@ -634,7 +634,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         _, self.device_ = choose_solver(self.solver, self.device, self.batch_size, self.weight_decay, self.regularization_exponent, self.activation, self.dtype, self._uses_links())
         train, validation = split_cells(R, self.validation_fraction, self.random_state)
         names = "solver bias learning_rate learning_rate_decay regularization bias_regularization implicit_regularization regularization_exponent weight_decay activation batch_size block_size dtype init_scale patience random_state verbose"
-        settings = {name: getattr(self, name) for name in names.split()} | dict(n_factors=self.n_factors or min(default_factors(R.nnz), 32), device=self.device_, implicit=self._uses_links(), unit=unit_of(R))
+        settings = {name: getattr(self, name) for name in names.split()} | dict(n_factors=self.n_factors or min(default_factors(R), 32), device=self.device_, implicit=self._uses_links(), unit=unit_of(R))
         if self.regularization is None:
             settings["regularization"] = 18 if settings["implicit"] else 14 if self.bias else 1
         model, self.history_ = train_matrix_factorization(train, validation, n_epochs=self.n_epochs, checkpoint=self.checkpoint, **settings)
