@@ -24,6 +24,7 @@ estimators = {
     "mf_als": MatrixFactorizationRegressor(solver="als", **quick),
     "mf_gibbs": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, **quick),
     "mf_gibbs_time": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, time=True, **quick),
+    "mf_gibbs_drift": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, time=True, drift=True, **quick),
 }
 
 

@@ -58,6 +58,24 @@ def test_rows_without_noise_are_the_closed_form_mean(k, n_rated):
     assert np.allclose(X[0], mean, atol=2e-3)
 
 
+@pytest.mark.parametrize("k", [1, 7, 16])
+def test_rows_that_drift_are_the_closed_form_mean(k):
+    rng, n = np.random.default_rng(k), 130
+    single, rated = lambda a: np.asarray(a, np.float32), np.arange(n, dtype=np.int32)
+    V, X, age, delta, target = rng.standard_normal((n, k + 1)), rng.standard_normal((n, 2 * k + 2)), rng.standard_normal(n), rng.uniform(0.5, 2, n), rng.standard_normal(n)
+    ones = np.ones((n, 1))
+    now = X[:, :k + 1] + age[:, None] * X[:, k + 1:]
+    for other, design, level in ((V, np.c_[V[:, :k], ones, age[:, None] * np.c_[V[:, :k], ones]], V[:, k]), (X, np.c_[now[:, :k], ones], now[:, k])):
+        K = design.shape[1]
+        prior, precision, x = rng.standard_normal(K), rng.uniform(0.5, 2, K), np.empty((1, K), np.float32)
+        gibbs.draw_rows(np.array([0, n]), rated, single(target), single([1.7]), single(np.sqrt(delta)), single(other), single(prior[None]), single(precision), np.zeros((1, K), np.float32), np.array([0]), x, single(age))
+        A = 1.7 * (design.T * delta) @ design + np.diag(precision)
+        np.testing.assert_allclose(x[0], np.linalg.solve(A, 1.7 * (design.T * delta) @ (target - level) + precision * prior), rtol=1e-3, atol=1e-3)
+    error = np.empty(n, np.float32)
+    gibbs.residuals(np.arange(n + 1), rated, single(target), single(X), single(V), error, single(age))
+    np.testing.assert_allclose(error, target - now[:, k] - V[:, k] - (now[:, :k] * V[:, :k]).sum(1), rtol=1e-3, atol=1e-3)
+
+
 def test_draws_have_the_closed_form_mean_and_covariance():
     rng, n = np.random.default_rng(0), 50_000
     other, target = rng.standard_normal((4, 4)).astype(np.float32), np.array([1, -1, 0.5], np.float32)
@@ -162,11 +180,11 @@ def test_validation_is_watched_and_not_learned_from(planted, R):
     assert np.allclose(history["validation_rmse"], history_again["validation_rmse"], atol=1e-6)
 
 
-@pytest.mark.parametrize("resolution", ["s", "D"])
-def test_all_samples_kept_predict_what_was_watched(planted, R, resolution):
+@pytest.mark.parametrize("resolution, drift", [("s", False), ("D", False), ("s", True)])
+def test_all_samples_kept_predict_what_was_watched(planted, R, resolution, drift):
     T, dates = planted.matrix("test"), random_dates(R.nnz, resolution)
     (u, i), when = T.nonzero(), random_dates(T.nnz, resolution, seed=1)
-    samples, history = sample_factors(R, dates=dates, validation=(u, i, T.data, when), n_samples=1000, dtype=np.float32, **quick)
+    samples, history = sample_factors(R, dates=dates, drift=drift, validation=(u, i, T.data, when), n_samples=1000, dtype=np.float32, **quick)
     error = rmse(T.data, posterior_mean(samples, u, i, when).clip(1, 5))
     assert samples["U"].shape == (R.shape[0], 20, 4) and bool(samples["fine"]) == (resolution == "s")
     assert error == pytest.approx(history["validation_rmse"].iloc[-1], abs=2e-3)  # unseen groups count as 0 in both
@@ -220,6 +238,8 @@ def test_what_cannot_be_sampled_is_refused(R):
     dates[7] = "NaT"
     with pytest.raises(ValueError, match="row 7"):
         sample_factors(R, dates=dates, **quick)
+    with pytest.raises(ValueError, match="drift needs dates"):
+        sample_factors(R, drift=True, **quick)
     with pytest.raises(ValueError, match="not finite"):
         sample_factors(R * np.float32(np.inf), **quick)
 
@@ -251,7 +271,7 @@ def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse():
 @pytest.mark.parametrize("killed_after", [15, 20, 33])
 def test_a_killed_chain_continues_as_if_nothing_had_happened(planted, R, tmp_path, monkeypatch, killed_after):
     T = planted.matrix("test")
-    settings = dict(n_factors=4, n_sweeps=40, burn_in=10, dates=random_dates(R.nnz), validation=(*T.nonzero(), T.data, random_dates(T.nnz, seed=1)), random_state=0)
+    settings = dict(n_factors=4, n_sweeps=40, burn_in=10, dates=random_dates(R.nnz), drift=True, validation=(*T.nonzero(), T.data, random_dates(T.nnz, seed=1)), random_state=0)
     undisturbed, whole = sample_factors(R, **settings)
     real, sweeps = gibbs.sweep, []
 
@@ -373,6 +393,8 @@ def test_what_the_sampler_cannot_do_is_refused_with_a_cure(planted):
             clone(estimator).set_params(**options).fit(train)
     with pytest.raises(ValueError, match="solver='gibbs'"):
         MatrixFactorizationRegressor(n_epochs=1).fit(train).predict(train, return_std=True)
+    with pytest.raises(ValueError, match="drift needs time=True"):
+        clone(estimator).set_params(drift=True).fit(train)
     timed = clone(estimator).set_params(time=True)
     with pytest.raises(ValueError, match="column date, or set time=False"):
         timed.fit(pairs, train["rating"])

@@ -551,6 +551,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         bias: bool = True, # whether to learn biases too
         implicit: bool | None = None, # Gibbs, AdamW: whether who rated what is learned from; None for yes, but not in batches nor without biases nor with `activation` or `regularization_exponent`
         time: bool = False, # Gibbs: whether to learn effects of time, from a column date
+        drift: bool = False, # Gibbs with time: whether what describes a user moves with time
         n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of each of Gibbs's chains, None for 150, from a million ratings on 75
         n_neighbors: int = 200, # most similar movies of each, by which predictions are corrected; 0 for none
         n_chains: int = 4, # Gibbs: samplers that know nothing of each other, whose draws are put together
@@ -577,7 +578,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         duplicates: str = "error", # a pair rated twice: "error", "last" or "mean"
     ):
         self.n_factors, self.solver, self.bias, self.implicit, self.time, self.n_epochs = n_factors, solver, bias, implicit, time, n_epochs
-        self.n_neighbors, self.n_chains = n_neighbors, n_chains
+        self.drift, self.n_neighbors, self.n_chains = drift, n_neighbors, n_chains
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.regularization, self.bias_regularization, self.weight_decay = regularization, bias_regularization, weight_decay
         self.implicit_regularization, self.regularization_exponent, self.activation = implicit_regularization, regularization_exponent, activation
@@ -619,7 +620,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
 
     def _sample(self, R, dates=None):
         "Draw from the posterior."
-        self.samples_, self.history_ = sample_chains(R, n_chains=self.n_chains, n_sweeps=self.n_epochs, n_factors=self.n_factors, link=self._uses_links(), dates=dates,
+        self.samples_, self.history_ = sample_chains(R, n_chains=self.n_chains, n_sweeps=self.n_epochs, n_factors=self.n_factors, link=self._uses_links(), dates=dates, drift=self.drift,
             checkpoint=self.checkpoint, random_state=self.random_state, verbose=self.verbose)
         self.device_ = "cpu"
         train, validation = split_cells(R, self.validation_fraction, self.random_state)
@@ -716,7 +717,10 @@ def explain_samples(samples: dict, u: int, i: int, dates=None) -> pd.DataFrame: 
     factors = float(posterior_mean(samples, [u], [i])[0]) / unit - samples["mean"] - b_u - b_i
     terms = {"mean": samples["mean"], "user bias": b_u, "movie bias": b_i, "factors": factors}
     if dates is not None:
-        terms |= {name: float(effect[0]) for name, effect, _ in effects_of_time(samples, np.array([u]), np.array([i]), dates)}
+        groups = {name: float(effect[0]) for name, effect, _ in effects_of_time(samples, np.array([u]), np.array([i]), dates)}
+        if "drift" in samples:
+            terms["drift"] = float(posterior_mean(samples, [u], [i], dates)[0]) / unit - sum(terms.values()) - sum(groups.values())
+        terms |= groups
     return pd.DataFrame(dict(term=terms.keys(), contribution=[unit * value for value in terms.values()]))
 
 def check_settings(settings: dict):
@@ -731,6 +735,8 @@ def check_settings(settings: dict):
     gibbs = settings["solver"] == "gibbs"
     if not gibbs and settings["time"]:
         raise ValueError(f"time needs solver='gibbs', not {settings['solver']!r}.")
+    if settings["drift"] and not settings["time"]:
+        raise ValueError("drift needs time=True.")
     others = settings["weight_decay"] or settings["regularization_exponent"] or settings["batch_size"] is not None or settings["activation"] != "identity"
     if gibbs and (not settings["bias"] or others or settings["device"] not in (None, "auto", "cpu")):
         raise ValueError("solver='gibbs' runs on the CPU, with biases, without batch_size, weight_decay, regularization_exponent and activation.")
