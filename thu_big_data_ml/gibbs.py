@@ -436,8 +436,10 @@ class Samples:
                 self.arrays["drift"][:, s] = state.users.X[:, self.k + 1:]
 
     def finish(self, state: State) -> dict:
-        "The arrays that `posterior_mean` needs, and what is left of each rating in stars, on average over the sweeps."
-        self.arrays |= dict(left=self.arrays["left"] * np.float32(state.unit / self.n))
+        "The arrays that `posterior_mean` needs, and what is left of each rating in stars, on average over the sweeps; its mean goes to the mean."
+        left = self.arrays["left"] / np.float32(self.n)
+        level = left.mean(dtype=float)
+        self.arrays |= dict(mean=self.arrays["mean"] + level, left=((left - level) * state.unit).astype(np.float32))
         if state.groupings:
             mean, square, unseen = ([total / self.n for total in sums.values()] for sums in self.sums.values())
             self.arrays |= dict(effect_keys=np.concatenate([g.keys for g in state.groupings]), effect_starts=np.cumsum([0] + [len(g.keys) for g in state.groupings]),
@@ -652,7 +654,7 @@ def pool(chains: list[dict]) -> dict:
     "The samples of several chains as those of one."
     of = lambda name: [samples[name] for samples in chains]
     pooled = chains[0] | {name: np.concatenate(of(name), axis=-1) for name in ("alpha", "b_u", "b_i", "noise_u", "noise_i")}
-    pooled |= {name: np.concatenate(of(name), axis=1) for name in ("U", "V", "drift") if name in pooled} | dict(left=np.mean(of("left"), axis=0))
+    pooled |= {name: np.concatenate(of(name), axis=1) for name in ("U", "V", "drift") if name in pooled} | {name: np.mean(of(name), axis=0) for name in ("left", "mean")}
     if "effect_mean" in pooled:
         pooled |= {name: np.mean(of(name), axis=0) for name in ("effect_mean", "effect_unseen")}
         pooled["effect_variance"] = np.mean(of("effect_variance"), axis=0) + np.var(of("effect_mean"), axis=0)
