@@ -582,8 +582,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
         self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
         self.regularization, self.bias_regularization, self.weight_decay = regularization, bias_regularization, weight_decay
         self.implicit_regularization, self.regularization_exponent, self.activation = implicit_regularization, regularization_exponent, activation
-        self.batch_size, self.init_scale, self.validation_fraction = batch_size, init_scale, validation_fraction
-        self.block_size, self.dtype = block_size, dtype
+        self.batch_size, self.block_size, self.dtype, self.init_scale, self.validation_fraction = batch_size, block_size, dtype, init_scale, validation_fraction
         self.patience, self.refit, self.checkpoint, self.device, self.random_state, self.verbose = patience, refit, checkpoint, device, random_state, verbose
         self.rating_scale, self.duplicates = rating_scale, duplicates
 
