@@ -48,7 +48,7 @@ def set_threads(n: int):
 
 def ratings(users: int, movies: int, n_ratings: int, random_state: int = 0):
     "Synthetic ratings of the shape of Netflix's, from the cache where they were made before; 20 planted factors."
-    from thu_big_data_ml.data import synthetic_ratings
+    from thu_big_data_ml.data.synthetic import synthetic_ratings
     from thu_big_data_ml.help import joblib_memory
 
     return joblib_memory.cache(synthetic_ratings)(users, movies, n_ratings, random_state, n_factors=20)
@@ -56,7 +56,7 @@ def ratings(users: int, movies: int, n_ratings: int, random_state: int = 0):
 
 def positions_of(data) -> dict[str, np.ndarray]:
     "Train and test as positions: u, i, r and tu, ti, tr."
-    from thu_big_data_ml.data import positions
+    from thu_big_data_ml.data.sparse import positions
 
     split = {}
     for prefix, part in (("", data.train), ("t", data.test)):

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from common import options, positions_of, ratings, show, spread, write
-from thu_big_data_ml.data import load_ratings
-from thu_big_data_ml.estimator import BaselinePredictor
+from thu_big_data_ml.data.sources import load_ratings
+from thu_big_data_ml.estimators.baseline import BaselinePredictor
 
 here = Path(__file__).parent
 names = ["surprise", "lenskit", "cornac", "implicit", "cmfrec", "myfm", "ours"]

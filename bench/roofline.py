@@ -5,10 +5,11 @@ The products multiply by every missing rating, at the highest rate the machine h
 import torch
 
 from common import alternate, options, ratings, rehearsal, show, spread, write
-from thu_big_data_ml.data import synthetic_ratings
-from thu_big_data_ml.matrix_factorization import FullBatchAdamW, MatrixFactorization
-from thu_big_data_ml.similarity import user_similarity
-from thu_big_data_ml.user_cf import UserCF
+from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
+from thu_big_data_ml.factorization.solvers import FullBatchAdamW
+from thu_big_data_ml.neighbors.similarity import user_similarity
+from thu_big_data_ml.neighbors.user_cf import UserCF
 
 K = 50  # factors
 settings = dict(learning_rate=0.02, weight_decay=0.0, regularization=16, bias_regularization=3)

@@ -7,9 +7,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from common import Laps, fresh, memory_of, options, rehearsal, show, spread, write
-from thu_big_data_ml.matrix_factorization import MatrixFactorization, choose_solver
-from thu_big_data_ml.similarity import user_similarity
-from thu_big_data_ml.user_cf import UserCF
+from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
+from thu_big_data_ml.factorization.training import choose_solver
+from thu_big_data_ml.neighbors.similarity import user_similarity
+from thu_big_data_ml.neighbors.user_cf import UserCF
 
 K = 50  # factors
 settings = dict(learning_rate=0.01, learning_rate_decay=0.93, weight_decay=0.0, regularization=16, bias_regularization=3, bias=True)

@@ -10,10 +10,10 @@ from scipy.sparse import load_npz, save_npz
 from sklearn.metrics.pairwise import cosine_similarity
 
 from common import Laps, alternate, fresh, memory_of, options, positions_of, ratings, rehearsal, show, spread, write
-from thu_big_data_ml.data import synthetic_ratings
+from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.metrics import rmse
-from thu_big_data_ml.similarity import user_similarity
-from thu_big_data_ml.user_cf import UserCF
+from thu_big_data_ml.neighbors.similarity import user_similarity
+from thu_big_data_ml.neighbors.user_cf import UserCF
 
 K = 40  # nearest raters
 

@@ -4,8 +4,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import ndcg_score
 
-from thu_big_data_ml.data import load_ratings, split_ratings, synthetic_ratings
-from thu_big_data_ml.metrics import calibration, interval_coverage, mean_and_error, paired_difference, ranking_at, rmse, rmse_and_error
+from thu_big_data_ml.data.ratings import split_ratings
+from thu_big_data_ml.data.sources import load_ratings
+from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.metrics import (
+    calibration, interval_coverage, mean_and_error, paired_difference, ranking_at, rmse,
+    rmse_and_error,
+)
 
 
 @pytest.fixture(scope="module")

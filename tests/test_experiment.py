@@ -84,7 +84,7 @@ def test_the_command_line_in_plain_words(tmp_path, words, code, sentence):
 
 def test_kernels_compile_where_nothing_can_be_written(monkeypatch):
     import numba
-    from thu_big_data_ml.help import kernel
+    from thu_big_data_ml._compiling import kernel
     njit = numba.njit
 
     def unwritable(function, cache=False, **options):
@@ -97,7 +97,7 @@ def test_kernels_compile_where_nothing_can_be_written(monkeypatch):
 
 
 def test_import_is_light():
-    code = "import sys, thu_big_data_ml, thu_big_data_ml.data, thu_big_data_ml.user_cf; print([m for m in ('torch', 'plotly', 'nbdev', 'IPython') if m in sys.modules])"
+    code = "import sys, thu_big_data_ml, thu_big_data_ml.data.sources, thu_big_data_ml.neighbors.user_cf; print([m for m in ('torch', 'plotly', 'nbdev', 'IPython') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

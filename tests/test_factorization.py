@@ -6,10 +6,16 @@ import torch
 from scipy.sparse import csr_matrix
 
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
-from thu_big_data_ml.factor_kernels import adamw_step, als_half_sweep, deal, error_gradient, group_ratings, predict_pairs, sgd_epoch
-from thu_big_data_ml.help import load_arrays
-from thu_big_data_ml.matrix_factorization import ALS, SGD, AutogradAdamW, FullBatchAdamW, TiledAdamW, choose_solver, weigh_rows
-from thu_big_data_ml.similarity import arrays_of
+from thu_big_data_ml.factorization._kernels import (
+    adamw_step, als_half_sweep, deal, error_gradient, group_ratings, predict_pairs, sgd_epoch,
+)
+from thu_big_data_ml.estimators.saving import load_arrays
+from thu_big_data_ml.factorization.als import ALS
+from thu_big_data_ml.factorization.sgd import SGD
+from thu_big_data_ml.factorization.solvers import FullBatchAdamW
+from thu_big_data_ml.factorization.torch_solvers import AutogradAdamW, TiledAdamW
+from thu_big_data_ml.factorization.training import choose_solver, weigh_rows
+from thu_big_data_ml.data.sparse import arrays_of
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +69,8 @@ def test_kernel_gradient_equals_autograd(n_users, n_movies, k):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_kernels_do_not_depend_on_the_number_of_threads(threads, monkeypatch):
     import numba
-    from thu_big_data_ml import factor_kernels
-    monkeypatch.setattr(factor_kernels, "SMALL", 0)  # so that small problems get all threads too
+    from thu_big_data_ml import _compiling
+    monkeypatch.setattr(_compiling, "SMALL", 0)  # so that small problems get all threads too
     R, parameters = problem(300, 200, 24)
     if threads > numba.config.NUMBA_NUM_THREADS:
         pytest.skip("fewer threads here")
@@ -294,7 +300,7 @@ def test_validation_decides_when_to_stop_and_the_best_comes_back():
 @pytest.mark.parametrize("killed_after", [7, 10, 25])
 @pytest.mark.parametrize("batch_size", [None, 300])
 def test_a_killed_training_resumes_as_if_nothing_had_happened(R, tmp_path, monkeypatch, killed_after, batch_size):
-    from thu_big_data_ml import matrix_factorization as module
+    from thu_big_data_ml.factorization import training as module
     undisturbed, _ = train_matrix_factorization(R, batch_size=batch_size, **quick)
     real, calls = module.run_epoch, []
 

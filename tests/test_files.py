@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thu_big_data_ml.data import *
-from thu_big_data_ml.data import RatingFileError
+from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
+from thu_big_data_ml.data.download import download_file
+from thu_big_data_ml.data.files import field_names, sniff
+from thu_big_data_ml.data.ratings import RatingFileError
 
 train = "7 8 5 2005-09-06\n7 72 3 2005-09-07\n30 8 4 2004-01-31\n1000000 72 1 2003-05-05\n"
 
@@ -166,7 +168,7 @@ def test_the_split_of_the_sample_is_fixed(sample):
 
 
 def test_a_missing_sample_is_said_and_not_replaced(tmp_path, monkeypatch):
-    import thu_big_data_ml.data as module
+    import thu_big_data_ml.data.sources as module
     monkeypatch.setattr(module, "data_path", tmp_path)
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install"):
@@ -190,7 +192,7 @@ def test_download(tmp_path, folder):
 
 
 def test_a_server_that_is_not_there(tmp_path, monkeypatch):
-    import thu_big_data_ml.data as module
+    import thu_big_data_ml.data.download as module
     import requests
     monkeypatch.setattr(module, "http_session", requests.Session)  # without the pauses between tries
     with pytest.raises(ConnectionError, match="Ask the course for the four files"):

@@ -9,11 +9,18 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
-from thu_big_data_ml import gibbs
-from thu_big_data_ml.data import synthetic_ratings
-from thu_big_data_ml.estimator import BaselinePredictor
-from thu_big_data_ml.gibbs import posterior_mean, sample_factors
-from thu_big_data_ml.matrix_factorization import MatrixFactorizationRegressor
+from thu_big_data_ml.bayesian import gibbs
+from thu_big_data_ml.bayesian._kernels import draw_effects, draw_rows, residuals
+from thu_big_data_ml.bayesian.posterior import posterior_mean
+from thu_big_data_ml.bayesian.priors import draw_prior, new_side
+from thu_big_data_ml.bayesian.time_effects import DAY, new_grouping, time_facts, time_keys
+from thu_big_data_ml.estimators.factor_model import default_factors
+from thu_big_data_ml.factorization.implicit_prior import link_basis
+from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.estimators.baseline import BaselinePredictor
+from thu_big_data_ml.bayesian.gibbs import sample_factors
+from thu_big_data_ml.bayesian.posterior import posterior_mean
+from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
 from thu_big_data_ml.metrics import rmse
 
 quick = dict(n_factors=4, n_sweeps=30, burn_in=10, random_state=0)
@@ -31,7 +38,7 @@ def R(planted):
 
 def random_dates(n, resolution="s", seed=0):
     "Dates within a hundred days."
-    seconds = np.random.default_rng(seed).integers(0, 100 * gibbs.DAY, n)
+    seconds = np.random.default_rng(seed).integers(0, 100 * DAY, n)
     return (np.datetime64("2005-01-01", "s") + seconds).astype(f"datetime64[{resolution}]").astype("datetime64[s]")
 
 
@@ -52,7 +59,7 @@ def test_rows_without_noise_are_the_closed_form_mean(k, n_rated):
     delta, prior, precision = rng.gamma(2, 1, 300), rng.standard_normal(k + 1), rng.gamma(2, 1, k + 1) + 0.5
     X = np.empty((1, k + 1), np.float32)
     single = lambda a: np.asarray(a, np.float32)
-    gibbs.draw_rows(np.array([0, n_rated]), indices, target, single([1.7]), single(np.sqrt(delta)), other, single(prior[None]), single(precision),
+    draw_rows(np.array([0, n_rated]), indices, target, single([1.7]), single(np.sqrt(delta)), other, single(prior[None]), single(precision),
         np.zeros((1, k + 1), np.float32), np.array([0]), X)
     mean, _ = closed_form(other[indices, :k], other[indices, k], target, 1.7, delta[indices], prior, precision)
     assert np.allclose(X[0], mean, atol=2e-3)
@@ -68,11 +75,11 @@ def test_rows_that_drift_are_the_closed_form_mean(k):
     for other, design, level in ((V, np.c_[V[:, :k], ones, age[:, None] * np.c_[V[:, :k], ones]], V[:, k]), (X, np.c_[now[:, :k], ones], now[:, k])):
         K = design.shape[1]
         prior, precision, x = rng.standard_normal(K), rng.uniform(0.5, 2, K), np.empty((1, K), np.float32)
-        gibbs.draw_rows(np.array([0, n]), rated, single(target), single([1.7]), single(np.sqrt(delta)), single(other), single(prior[None]), single(precision), np.zeros((1, K), np.float32), np.array([0]), x, single(age))
+        draw_rows(np.array([0, n]), rated, single(target), single([1.7]), single(np.sqrt(delta)), single(other), single(prior[None]), single(precision), np.zeros((1, K), np.float32), np.array([0]), x, single(age))
         A = 1.7 * (design.T * delta) @ design + np.diag(precision)
         np.testing.assert_allclose(x[0], np.linalg.solve(A, 1.7 * (design.T * delta) @ (target - level) + precision * prior), rtol=1e-3, atol=1e-3)
     error = np.empty(n, np.float32)
-    gibbs.residuals(np.arange(n + 1), rated, single(target), single(X), single(V), error, single(age))
+    residuals(np.arange(n + 1), rated, single(target), single(X), single(V), error, single(age))
     np.testing.assert_allclose(error, target - now[:, k] - V[:, k] - (now[:, :k] * V[:, :k]).sum(1), rtol=1e-3, atol=1e-3)
 
 
@@ -81,7 +88,7 @@ def test_draws_have_the_closed_form_mean_and_covariance():
     other, target = rng.standard_normal((4, 4)).astype(np.float32), np.array([1, -1, 0.5], np.float32)
     delta, prior, precision = np.array([0.5, 1, 2, 1]), np.array([0.5, 0, -0.5, 1]), np.array([1, 2, 3, 4])
     X, single = np.empty((n, 4), np.float32), lambda a: np.asarray(a, np.float32)
-    gibbs.draw_rows(np.arange(0, 3 * n + 1, 3), np.tile(np.array([0, 2, 3], np.int32), n), np.tile(target, n), single(np.full(n, 1.5)), single(np.sqrt(delta)), other,
+    draw_rows(np.arange(0, 3 * n + 1, 3), np.tile(np.array([0, 2, 3], np.int32), n), np.tile(target, n), single(np.full(n, 1.5)), single(np.sqrt(delta)), other,
         single(np.tile(prior, (n, 1))), single(precision), rng.standard_normal((n, 4), np.float32), rng.permutation(n), X)
     mean, covariance = closed_form(other[[0, 2, 3], :3], other[[0, 2, 3], 3], target, 1.5, delta[[0, 2, 3]], prior, precision)
     assert np.allclose(X.mean(0), mean, atol=0.015) and np.allclose(np.cov(X.T), covariance, atol=0.015)
@@ -89,27 +96,27 @@ def test_draws_have_the_closed_form_mean_and_covariance():
 
 def test_the_prior_of_the_factors_is_found_again():
     rng = np.random.default_rng(0)
-    side = gibbs.new_side(csr_matrix((5000, 3), dtype=np.float32), None, 2, (None, None), rng)
+    side = new_side(csr_matrix((5000, 3), dtype=np.float32), None, 2, (None, None), rng)
     side.X[:] = rng.standard_normal((5000, 3)) * [0.5, 1, 2] + [1, 0, -1]
-    draws = [(gibbs.draw_prior(side, rng), side.center, side.precision)[1:] for _ in range(500)][100:]
+    draws = [(draw_prior(side, rng), side.center, side.precision)[1:] for _ in range(500)][100:]
     center, precision = (np.mean(part, 0) for part in zip(*draws))
     assert np.allclose(center, [1, 0, -1], atol=0.08) and np.allclose(precision, [4, 1, 0.25], rtol=0.06)
 
 
 def test_the_link_basis_spans_who_rated_what(R):
-    Q, s = gibbs.link_basis(R)
+    Q, s = link_basis(R)
     assert Q.shape == (R.shape[0], len(s)) and np.allclose(Q.T @ Q, np.eye(len(s)), atol=1e-4) and (np.diff(s) <= 1e-5).all()
     rated = (R.toarray() != 0) / np.sqrt(np.maximum(np.diff(R.indptr), 1))[:, None]
     assert np.allclose((Q * s) @ (Q * s).T, rated @ rated.T, atol=1e-2)
-    assert gibbs.link_basis(R, q=20)[0].shape == (R.shape[0], 20)
+    assert link_basis(R, q=20)[0].shape == (R.shape[0], 20)
 
 
 def test_effects_of_time_are_the_shrunk_means_of_their_groups():
     rng = np.random.default_rng(0)
     keys, error = rng.integers(0, 9, 200), rng.standard_normal(200).astype(np.float32)
-    group, u, i = gibbs.new_grouping(keys, rng), rng.integers(0, 10, 200), rng.integers(0, 5, 200)
+    group, u, i = new_grouping(keys, rng), rng.integers(0, 10, 200), rng.integers(0, 5, 200)
     gamma, delta, left, target = rng.gamma(5, 0.2, 10), rng.gamma(5, 0.2, 5), error.copy(), np.zeros(200, np.float32)
-    gibbs.draw_effects(group.starts, group.members, group.order, u, i, gamma, delta, 3.0, np.zeros(9, np.float32), left, target, group.effect)
+    draw_effects(group.starts, group.members, group.order, u, i, gamma, delta, 3.0, np.zeros(9, np.float32), left, target, group.effect)
     weight = gamma[u] * delta[i]
     expected = np.bincount(keys, weight * error) / (np.bincount(keys, weight) + 3)
     assert np.allclose(group.effect, expected, atol=1e-5)
@@ -118,8 +125,8 @@ def test_effects_of_time_are_the_shrunk_means_of_their_groups():
 
 def test_counts_are_of_training_ratings_before_the_moment_asked_about():
     u, dates = np.array([0, 0, 0, 1]), np.array(["2005-01-01", "2005-01-02", "2005-01-02", "2005-01-01"], "datetime64[s]")
-    facts = gibbs.time_facts(u, dates)
-    count = lambda name, user, date: int(gibbs.time_keys(np.array([user]), np.array([0]), np.array([date], "datetime64[s]"), **facts)[name][0])
+    facts = time_facts(u, dates)
+    count = lambda name, user, date: int(time_keys(np.array([user]), np.array([0]), np.array([date], "datetime64[s]"), **facts)[name][0])
     steps = lambda n: int(np.floor(2 * np.log2(n + 1)))
     assert [count("ratings so far", 0, d) for d in ("2004-05-05", "2005-01-01", "2005-01-02", "2006-01-01")] == [steps(n) for n in (0, 0, 1, 3)]
     assert [count("ratings that day", 0, d) for d in ("2004-05-05", "2005-01-01", "2005-01-02", "2006-01-01")] == [steps(n) for n in (0, 1, 2, 0)]
@@ -155,8 +162,8 @@ def test_threads_do_not_change_the_draws():
     code = """if True:
         import hashlib, numpy as np
         from contextlib import nullcontext
-        from thu_big_data_ml import gibbs
-        from thu_big_data_ml.data import synthetic_ratings
+        from thu_big_data_ml.bayesian import gibbs
+        from thu_big_data_ml.data.synthetic import synthetic_ratings
         gibbs.threads_for = lambda work: nullcontext() # as with many ratings: all threads
         R = synthetic_ratings(300, 200, 9000, random_state=0).matrix()
         dates = np.datetime64("2005-01-01", "s") + np.random.default_rng(0).integers(0, 10**7, R.nnz)
@@ -252,9 +259,9 @@ def test_a_state_that_is_not_finite_is_refused(R, monkeypatch):
 
 def test_defaults_follow_the_number_of_ratings():
     few_rows = lambda n: csr_matrix((np.ones(n, np.float32), np.zeros(n, np.int32), [0, n]), shape=(1, 1))
-    assert [gibbs.default_factors(few_rows(n)) for n in (9_999, 10_000, 50_000, 299_999, 300_000, 3_000_000)] == [2, 8, 16, 16, 32, 48]
+    assert [default_factors(few_rows(n)) for n in (9_999, 10_000, 50_000, 299_999, 300_000, 3_000_000)] == [2, 8, 16, 16, 32, 48]
     many_rows = lambda n: csr_matrix((np.ones(60_000, np.float32), (np.arange(60_000) % n, np.arange(60_000) // n)), shape=(n, 1000))
-    assert [gibbs.default_factors(many_rows(n)) for n in (6500, 19_000, 199_000)] == [16, 6, 1]
+    assert [default_factors(many_rows(n)) for n in (6500, 19_000, 199_000)] == [16, 6, 1]
 
 
 def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse():
@@ -308,7 +315,7 @@ def test_several_chains_are_put_together_and_continue(planted, R, tmp_path, monk
     alone, _ = gibbs.sample_chains(R, n_chains=1, n_samples=10, **options)
     assert samples["U"].shape == (R.shape[0], 30, 4) and list(history["epoch"]) == list(range(1, 91))
     assert not np.array_equal(samples["U"][:, :10], samples["U"][:, 10:20]) and len(np.unique(samples["alpha"])) == 30
-    error = lambda samples: rmse(T.data, gibbs.posterior_mean(samples, *T.nonzero(), random_dates(T.nnz)).clip(1, 5))
+    error = lambda samples: rmse(T.data, posterior_mean(samples, *T.nonzero(), random_dates(T.nnz)).clip(1, 5))
     assert error(samples) < error(alone)
 
     def sweep(*args):
@@ -358,7 +365,7 @@ def test_a_prediction_comes_with_its_spread_and_reason(planted):
 
 def test_default_settings_follow_the_ratings(planted):
     model = clone(estimator).set_params(n_factors=None).fit(planted.train)
-    k = gibbs.default_factors(planted.matrix("train"))
+    k = default_factors(planted.matrix("train"))
     assert model.samples_["U"].shape == (len(model.user_ids_), 22, k) and len(model.history_) == 30 and model.device_ == "cpu"
     assert list(model.history_) == ["epoch", "seconds", "loss", "train_rmse", "validation_rmse"]
     plain = clone(estimator).set_params(n_factors=None, implicit=False).fit(planted.train)

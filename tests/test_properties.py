@@ -8,8 +8,9 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics.pairwise import cosine_similarity
 
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
-from thu_big_data_ml.similarity import center_for, similarity_by_blocks, sort_ratings
-from thu_big_data_ml.user_cf import nearest_first, rated_bits, weigh_few, weigh_walking
+from thu_big_data_ml.neighbors._similarity_kernels import similarity_by_blocks, sort_ratings
+from thu_big_data_ml.neighbors.similarity import center_for
+from thu_big_data_ml.neighbors._kernels import nearest_first, rated_bits, weigh_few, weigh_walking
 
 
 @st.composite
@@ -46,7 +47,7 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k,
     if not R.any():
         return
     u, i = np.nonzero(R)
-    with patch("thu_big_data_ml.similarity.few_products", few):  # none: block by block
+    with patch("thu_big_data_ml.neighbors.similarity.few_products", few):  # none: block by block
         model = UserCF(k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu").fit(np.stack([u, i], 1), R[u, i])
     E = np.full(model.matrix_.shape, np.nan)
     rows, columns = model.matrix_.nonzero()

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix, random as random_sparse
 
-from thu_big_data_ml.data import load_ratings, synthetic_ratings
-from thu_big_data_ml.matrix_factorization import MatrixFactorizationRegressor
+from thu_big_data_ml.data.sources import load_ratings
+from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
 from thu_big_data_ml.metrics import rmse
-from thu_big_data_ml.residual_neighbors import corrections, similar_movies, trust
-from thu_big_data_ml.similarity import center_ratings
+from thu_big_data_ml.neighbors.correction import corrections, similar_movies, trust
+from thu_big_data_ml.neighbors.similarity import center_ratings
 
 
 def ratings(n_users, n_movies, seed, density=0.2) -> csr_matrix:
@@ -61,7 +62,7 @@ def test_who_and_what_is_alone_is_not_corrected():
 def test_movies_that_do_not_fit_are_compared_in_parts(monkeypatch):
     R = ratings(300, 1500, 1, density=0.05)
     alike, weight = similar_movies(R, 20)
-    monkeypatch.setattr("thu_big_data_ml.residual_neighbors.similarity_bytes", lambda *size: 1 << 60)
+    monkeypatch.setattr("thu_big_data_ml.neighbors.correction.similarity_bytes", lambda *size: 1 << 60)
     again, weights = similar_movies(R, 20)
     np.testing.assert_allclose(weight, weights, rtol=1e-5, atol=1e-7)
     assert (alike == again).mean() > 0.99

@@ -9,10 +9,13 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import HalvingGridSearchCV, KFold, RandomizedSearchCV, ShuffleSplit, cross_val_score
 
 import thu_big_data_ml.tuning as tuning
-from thu_big_data_ml.data import synthetic_ratings
-from thu_big_data_ml.estimator import BaselinePredictor
-from thu_big_data_ml.matrix_factorization import MatrixFactorizationRegressor
-from thu_big_data_ml.tuning import CachedScore, one_standard_error, repeated_splits, search_parameters, search_progress, search_results
+from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.estimators.baseline import BaselinePredictor
+from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
+from thu_big_data_ml.evaluation.tuning import (
+    CachedScore, one_standard_error, repeated_splits, search_parameters, search_progress,
+    search_results,
+)
 
 
 class Watched(BaselinePredictor):

@@ -198,26 +198,28 @@ def our_predictions(lap, split, model):
 
 
 def our_neighbours(lap, split, threads, k, **options):
-    from thu_big_data_ml.user_cf import UserCF
+    from thu_big_data_ml.neighbors.user_cf import UserCF
     return our_predictions(lap, split, UserCF(n_neighbors=k, device="cpu", **options))
 
 
 def our_similarity(lap, split, threads):
     from scipy.sparse import csr_matrix
-    from thu_big_data_ml.similarity import user_similarity
+    from thu_big_data_ml.neighbors.similarity import user_similarity
     R = lap("prepare", lambda: csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies)))
     lap("fit", user_similarity, R, device="cpu")
 
 
 def our_factors(lap, split, threads, k, **options):
-    from thu_big_data_ml.matrix_factorization import MatrixFactorizationRegressor
+    from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
     return our_predictions(lap, split, MatrixFactorizationRegressor(n_factors=k, n_neighbors=0, device="cpu", random_state=0, **options))
 
 
 def our_trainer(split, threads, k, solver, rate, penalty):
     from scipy.sparse import csr_matrix
-    from thu_big_data_ml.factor_kernels import predict_pairs
-    from thu_big_data_ml.matrix_factorization import MatrixFactorization, choose_solver, cpu_arrays
+    from thu_big_data_ml.factorization._kernels import predict_pairs
+    from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
+    from thu_big_data_ml.factorization.solvers import cpu_arrays
+    from thu_big_data_ml.factorization.training import choose_solver
     kind, _ = choose_solver(solver, "cpu")
     settings = dict(learning_rate=rate, learning_rate_decay=None, weight_decay=0.0, regularization=penalty, bias_regularization=3, bias=True)
     R = csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies))
