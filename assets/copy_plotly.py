@@ -1,4 +1,5 @@
-"Before rendering: put the plotly.js that belongs to the installed Plotly where the pages look for it."
+"Before rendering: put the installed Plotly's plotly.js where the pages look for it."
+
 import shutil
 from pathlib import Path
 

@@ -1,10 +1,16 @@
-"After rendering: take the script tags of jquery and require.js, which Quarto adds beside every HTML output, out of the pages."
+"""After rendering: take the script tags of jquery and require.js out of the pages.
+
+Quarto adds them beside every HTML output.
+"""
+
 import os
 import re
 from pathlib import Path
 
 network_script = re.compile(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*>\s*</script>\s*')
-require_setup = re.compile(r'<script type="application/javascript">define\(.jquery.[^<]*</script>\s*')
+require_setup = re.compile(
+    r'<script type="application/javascript">define\(.jquery.[^<]*</script>\s*'
+)
 
 for page in Path(os.environ.get("QUARTO_PROJECT_OUTPUT_DIR", "_docs")).rglob("*.html"):
     text = page.read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import HalvingGridSearchCV, KFold, RandomizedSearchCV, ShuffleSplit, cross_val_score
 
-import thu_big_data_ml.tuning as tuning
+import thu_big_data_ml.evaluation.tuning as tuning
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
 from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
