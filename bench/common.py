@@ -56,7 +56,7 @@ def ratings(users: int, movies: int, n_ratings: int, random_state: int = 0):
 
 def positions_of(data) -> dict[str, np.ndarray]:
     "Train and test as positions: u, i, r and tu, ti, tr."
-    from thu_big_data_ml.data.sparse import positions
+    from thu_big_data_ml.data._sparse import positions
 
     split = {}
     for prefix, part in (("", data.train), ("t", data.test)):

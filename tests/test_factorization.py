@@ -15,7 +15,7 @@ from thu_big_data_ml.factorization.sgd import SGD
 from thu_big_data_ml.factorization.solvers import FullBatchAdamW
 from thu_big_data_ml.factorization.torch_solvers import AutogradAdamW, TiledAdamW
 from thu_big_data_ml.factorization.training import choose_solver, weigh_rows
-from thu_big_data_ml.data.sparse import arrays_of
+from thu_big_data_ml.data._sparse import arrays_of
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.data.download import download_file
 from thu_big_data_ml.data.files import field_names, sniff
-from thu_big_data_ml.data.ratings import RatingFileError
+from thu_big_data_ml.data.errors import RatingFileError
 
 train = "7 8 5 2005-09-06\n7 72 3 2005-09-07\n30 8 4 2004-01-31\n1000000 72 1 2003-05-05\n"
 

@@ -26,7 +26,7 @@ from thu_big_data_ml.bayesian.priors import (
 from thu_big_data_ml.bayesian.time_effects import (
     ages, drift_facts, new_grouping, time_facts, time_keys,
 )
-from ..data.sparse import positions
+from ..data._sparse import positions
 from ..estimators.factor_model import default_factors, unit_of
 from thu_big_data_ml.estimators.saving import (
     fingerprint, load_arrays, pack, refuse_another, save_arrays, unpack,

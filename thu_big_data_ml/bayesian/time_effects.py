@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..data.sparse import positions
+from ..data._sparse import positions
 
 # %% ../../nbs/bayesian/time_effects.ipynb #c005
 DAY = 86_400 # seconds

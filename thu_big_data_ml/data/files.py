@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .ratings import columns, RatingFileError, resolve_duplicates
+from ._columns import columns
+from ._guards import resolve_duplicates
+from .errors import RatingFileError
 from ..help import joblib_memory
 
 # %% ../../nbs/data/files.ipynb #c006

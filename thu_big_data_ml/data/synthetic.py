@@ -9,8 +9,9 @@ __all__ = ['synthetic_ratings', 'draw_activity', 'draw_pairs', 'draw_dates', 'ex
 import numpy as np
 import pandas as pd
 
-from .ratings import columns, make_rating_data, RatingData, split_ratings
-from .sparse import blocks
+from ._columns import columns
+from .ratings import RatingData, split_ratings
+from ._sparse import blocks
 
 # %% ../../nbs/data/synthetic.ipynb #c004
 def synthetic_ratings(
@@ -41,7 +42,7 @@ def synthetic_ratings(
     train, test = split_ratings(ratings.iloc[rng.permutation(len(u))], test_size, random_state, order=order)
     best = float(np.sqrt(np.mean((test["rating"] - test["best"]) ** 2)))
     titles = pd.DataFrame(dict(movie_id=np.arange(n_movies) + 1, year=pd.array([pd.NA] * n_movies, "Int64"), title=[f"Synthetic movie {m}" for m in range(1, n_movies + 1)]))
-    return make_rating_data(train[columns], test[columns], titles, name="synthetic", best_rmse=best)
+    return RatingData.from_splits(train[columns], test[columns], titles, name="synthetic", best_rmse=best)
 
 def draw_activity(n_users, n_movies, n_ratings, rng) -> np.ndarray: # (n_users,) int, adds up to n_ratings
     "How many movies each user rates: log-normal, at most 80 % of the movies."

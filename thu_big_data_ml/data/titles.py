@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from .files import existing_file
-from .ratings import RatingFileError
+from .errors import RatingFileError
 
 # %% ../../nbs/data/titles.ipynb #c006
 def decode(raw: bytes) -> str:

@@ -11,7 +11,7 @@ import numbers
 import numpy as np
 import pandas as pd
 
-from ..data.ratings import resolve_duplicates
+from ..data._guards import resolve_duplicates
 
 # %% ../../nbs/estimators/checks.ipynb #c004
 def check_pairs(X) -> pd.DataFrame: # user_id and movie_id, and date as it is if `X` has one; row numbers from 0

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..data.sparse import blocks, positions
+from ..data._sparse import blocks, positions
 from .biases import damped_biases
 from .checks import check_dates, check_ids, check_pairs, check_ratings
 from .ranking import check_n, most_similar, residual_cosine

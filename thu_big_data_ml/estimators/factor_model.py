@@ -9,7 +9,7 @@ __all__ = ['unit_of', 'default_factors', 'split_cells', 'cosine_to']
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ..data.sparse import cells_of
+from ..data._sparse import cells_of
 
 # %% ../../nbs/estimators/factor_model.ipynb #c003
 def unit_of(R: csr_matrix) -> float:

@@ -8,7 +8,7 @@ __all__ = ['ALS']
 # %% ../../nbs/factorization/als.ipynb #c002
 import numpy as np
 
-from ..data.sparse import arrays_of
+from ..data._sparse import arrays_of
 from ._kernels import als_half_sweep
 from .solvers import Solver
 

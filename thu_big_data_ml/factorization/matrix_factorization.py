@@ -18,7 +18,7 @@ from torch.nn.functional import embedding
 
 from ..bayesian.gibbs import sample_chains, sample_factors
 from ..bayesian.posterior import all_samples, explain_samples, posterior_mean
-from ..data.sparse import cells_of, like
+from ..data._sparse import cells_of, with_values
 from ..estimators.contract import RatingEstimator, reasons
 from ..estimators.factor_model import cosine_to, default_factors, split_cells, unit_of
 from ..estimators.saving import fingerprint
@@ -246,11 +246,11 @@ class MatrixFactorizationRegressor(RatingEstimator):
 
     def _trust(self, train, left, validation, prediction):
         "How far corrections are trusted, from what factors of `train` leave of it and what they predict for `validation`."
-        return trust(validation.data - prediction, corrections(*cells_of(validation), like(train, left), *similar_movies(train, self.n_neighbors)))
+        return trust(validation.data - prediction, corrections(*cells_of(validation), with_values(train, left), *similar_movies(train, self.n_neighbors)))
 
     def _correction(self, u, i):
         "(n,) what the neighbours of the movies add; 0 without them."
-        return 0.0 if self.left_ is None else self.trust_ * corrections(u, i, like(self.matrix_, self.left_), self.alike_, self.weight_)
+        return 0.0 if self.left_ is None else self.trust_ * corrections(u, i, with_values(self.matrix_, self.left_), self.alike_, self.weight_)
 
     def _score(self, u, i, dates=None):
         "What factors predict, corrected."

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from ..data.sparse import arrays_of
+from ..data._sparse import arrays_of
 from ._kernels import adamw_step, error_gradient
 from .implicit_prior import rated_by_rows, sum_rated
 

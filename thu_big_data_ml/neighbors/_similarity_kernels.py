@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from scipy.sparse import csr_matrix
 
 from .._compiling import kernel
-from ..data.sparse import arrays_of, blocks
+from ..data._sparse import arrays_of, blocks
 
 # %% ../../nbs/neighbors/similarity_kernels.ipynb #c006
 LANES, BYTE_LANES = 32, 64 # users in a line of float32 (128 bytes), and of int8 (64 bytes)

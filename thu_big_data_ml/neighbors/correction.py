@@ -12,7 +12,7 @@ from numba import prange
 from scipy.sparse import csr_matrix
 
 from .._compiling import kernel
-from ..data.sparse import arrays_of, blocks
+from ..data._sparse import arrays_of, blocks
 from ._kernels import nearest_first
 from .similarity import center_ratings, similarity_bytes, similarity_rows
 

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 from scipy.sparse import csr_matrix
 
-from ..data.sparse import arrays_of, blocks
+from ..data._sparse import arrays_of, blocks
 from ..estimators.biases import damped_biases
 from ..help import get_device, matrix_precision
 from thu_big_data_ml.neighbors._similarity_kernels import (

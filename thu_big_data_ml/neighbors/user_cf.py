@@ -14,7 +14,7 @@ import psutil
 from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
-from ..data.sparse import arrays_of, blocks
+from ..data._sparse import arrays_of, blocks
 from ..estimators.contract import RatingEstimator
 from ..help import get_device
 from thu_big_data_ml.neighbors._kernels import (
