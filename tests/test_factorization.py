@@ -9,7 +9,7 @@ from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.factorization._kernels import (
     adamw_step, als_half_sweep, deal, error_gradient, group_ratings, predict_pairs, sgd_epoch,
 )
-from thu_big_data_ml.estimators.saving import load_arrays
+from thu_big_data_ml.estimators._saving import load_arrays
 from thu_big_data_ml.factorization.als import ALS
 from thu_big_data_ml.factorization.sgd import SGD
 from thu_big_data_ml.factorization.solvers import FullBatchAdamW

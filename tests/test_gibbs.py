@@ -14,7 +14,7 @@ from thu_big_data_ml.bayesian._kernels import draw_effects, draw_rows, residuals
 from thu_big_data_ml.bayesian.posterior import posterior_mean
 from thu_big_data_ml.bayesian.priors import draw_prior, new_side
 from thu_big_data_ml.bayesian.time_effects import DAY, new_grouping, time_facts, time_keys
-from thu_big_data_ml.estimators.factor_model import default_factors
+from thu_big_data_ml.estimators._factor_model import default_factors
 from thu_big_data_ml.factorization.implicit_prior import link_basis
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.estimators.baseline import BaselinePredictor

@@ -27,10 +27,9 @@ from thu_big_data_ml.bayesian.time_effects import (
     ages, drift_facts, new_grouping, time_facts, time_keys,
 )
 from ..data._sparse import positions
-from ..estimators.factor_model import default_factors, unit_of
-from thu_big_data_ml.estimators.saving import (
-    fingerprint, load_arrays, pack, refuse_another, save_arrays, unpack,
-)
+from ..estimators._factor_model import default_factors, unit_of
+from ..estimators._checkpoints import fingerprint, refuse_another
+from ..estimators._saving import load_arrays, pack, save_arrays, unpack
 from ..factorization.implicit_prior import link_basis
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c005

@@ -10,24 +10,59 @@ from .contract import RatingEstimator
 
 # %% ../../nbs/estimators/baseline.ipynb #c005
 class BaselinePredictor(RatingEstimator):
-    "Damped user and movie biases, `mu + b_u + b_i` (Koren 2010)."
+    """Damped user and movie biases: ``mu + b_u + b_i``.
 
-    def __init__(self,
-        user_damping: float = 8, # in ratings
-        movie_damping: float = 5, # in ratings
-        rating_scale: tuple[float, float] | None = None, # lowest and highest rating allowed in training
-        duplicates: str = "error", # a pair rated twice: "error", "last" or "mean"
+    Parameters
+    ----------
+    user_damping, movie_damping : float, default 8 and 5
+        How many average ratings every user and movie is credited with.
+    rating_scale : tuple of float, optional
+        Lowest and highest rating allowed in training, in stars; any finite number by default.
+    duplicates : {"error", "last", "mean"}, default "error"
+        What to do about a pair rated twice.
+
+    Attributes
+    ----------
+    global_mean_, user_bias_, movie_bias_ : float, ndarray, ndarray
+        What was learned, in stars; for the others see `RatingEstimator`.
+
+    See Also
+    --------
+    damped_biases : The formula.
+
+    References
+    ----------
+    Koren, *Factor in the Neighbors: Scalable and Accurate Collaborative Filtering*, 2010.
+
+    Examples
+    --------
+    >>> model = BaselinePredictor(0, 0).fit([[1, 8], [1, 72], [2, 72]], [4, 2, 5])
+    >>> model.predict([[1, 8], [3, 8]]).round(2).tolist()
+    [4.0, 5.0]
+    """
+
+    def __init__(
+        self,
+        user_damping: float = 8,
+        movie_damping: float = 5,
+        rating_scale: tuple[float, float] | None = None,
+        duplicates: str = "error",
     ):
-        self.user_damping, self.movie_damping = user_damping, movie_damping
-        self.rating_scale, self.duplicates = rating_scale, duplicates
+        self.user_damping = user_damping
+        self.movie_damping = movie_damping
+        self.rating_scale = rating_scale
+        self.duplicates = duplicates
 
     def _damping(self):
-        if not (self.user_damping >= 0 and self.movie_damping >= 0):
-            raise ValueError(f"user_damping={self.user_damping} and movie_damping={self.movie_damping} must not be negative.")
-        return self.user_damping, self.movie_damping
+        damping = self.user_damping, self.movie_damping
+        if not min(damping) >= 0:
+            raise ValueError(
+                f"user_damping={damping[0]} and movie_damping={damping[1]} must not be negative."
+            )
+        return damping
 
-    def _fit(self, R):
+    def _fit(self, R, dates=None):
         "The biases are all there is, and `fit` has them."
 
-    def _score(self, u, i):
+    def _score(self, u, i, dates=None):
         return self._baseline(u, i)

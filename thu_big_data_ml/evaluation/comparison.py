@@ -16,7 +16,7 @@ from sklearn.dummy import DummyRegressor
 from ..data.ratings import RatingData
 from ..estimators.baseline import BaselinePredictor
 from ..estimators.contract import RatingEstimator
-from ..estimators.saving import pack
+from ..estimators._saving import pack
 from ..factorization.matrix_factorization import MatrixFactorizationRegressor
 from ..help import figure
 from ..metrics import error_by_activity, mae, rmse_and_error

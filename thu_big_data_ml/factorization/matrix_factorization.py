@@ -19,9 +19,10 @@ from torch.nn.functional import embedding
 from ..bayesian.gibbs import sample_chains, sample_factors
 from ..bayesian.posterior import all_samples, explain_samples, posterior_mean
 from ..data._sparse import cells_of, with_values
-from ..estimators.contract import RatingEstimator, reasons
-from ..estimators.factor_model import cosine_to, default_factors, split_cells, unit_of
-from ..estimators.saving import fingerprint
+from ..estimators._ranking import reasons
+from ..estimators.contract import RatingEstimator
+from ..estimators._factor_model import cosine_to, default_factors, split_cells, unit_of
+from ..estimators._checkpoints import fingerprint
 from ._kernels import predict_pairs
 from .torch_solvers import observed_cells
 from thu_big_data_ml.factorization.training import (
@@ -205,7 +206,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
     def _fit(self, R, dates=None):
         check_settings(vars(self))
         self.samples_, self.trust_ = None, 1.0
-        (self._sample if self.solver == "gibbs" else self._train)(R, *(() if dates is None else (dates,)))
+        (self._sample if self.solver == "gibbs" else self._train)(R, dates)
         left = R.data - self._factor_score(*cells_of(R)) if self.samples_ is None else self.samples_.pop("left")
         self.left_, self.alike_, self.weight_ = (left.astype(np.float32), *similar_movies(R, self.n_neighbors)) if self.n_neighbors else (None, None, None)
 
@@ -221,7 +222,7 @@ class MatrixFactorizationRegressor(RatingEstimator):
                 checkpoint=self.checkpoint and Path(self.checkpoint).with_suffix(".trust.npz"), verbose=self.verbose and "Gibbs sampling, trust in neighbours")
             self.trust_ = self._trust(train, samples["left"], validation, posterior_mean(samples, *cells_of(validation)))
 
-    def _train(self, R):
+    def _train(self, R, dates=None):
         "Minimise the objective, stopped by validation ratings, and once more on all ratings."
         _, self.device_ = choose_solver(self.solver, self.device, self.batch_size, self.weight_decay, self.regularization_exponent, self.activation, self.dtype, self._uses_links())
         train, validation = split_cells(R, self.validation_fraction, self.random_state)

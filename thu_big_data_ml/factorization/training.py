@@ -15,7 +15,8 @@ import torch
 from scipy.sparse import csr_matrix, issparse
 from tqdm.auto import tqdm
 
-from ..estimators.saving import load_arrays, refuse_another, save_arrays
+from ..estimators._checkpoints import refuse_another
+from ..estimators._saving import load_arrays, save_arrays
 from ._kernels import predict_pairs
 from .als import ALS
 from .sgd import SGD

@@ -74,7 +74,7 @@ class UserCF(RatingEstimator):
         self.negative, self.exclude_self, self.user_based = negative, exclude_self, user_based
         self.device, self.max_memory, self.rating_scale, self.duplicates = device, max_memory, rating_scale, duplicates
 
-    def _fit(self, R):
+    def _fit(self, R, dates=None):
         check_neighbourhood(vars(self))
         self.device_ = get_device(self.device)
         E, *levels, self.scale_ = center_ratings(self._oriented(R), self.center, self._oriented_damping())
@@ -121,7 +121,7 @@ class UserCF(RatingEstimator):
         weights, place = self._weights()(np.array([row]))
         return weights[place[0]]
 
-    def _score(self, u, i):
+    def _score(self, u, i, dates=None):
         rows, columns = (u, i) if self.user_based else (i, u)
         order = np.argsort(rows.astype(np.min_scalar_type(self.by_column_.shape[1])), kind="stable") # a row of S is read while it is in the cache
         P = np.empty(len(u))
@@ -179,7 +179,7 @@ class UserCF(RatingEstimator):
     def _movie_similarity(self, i):
         return super()._movie_similarity(i) if self.user_based else self._weights_of(i)
 
-    def _explain(self, u, i):
+    def _explain(self, u, i, dates=None):
         "The level of the pair and what each neighbour adds to it, most influential first."
         if u < 0 or i < 0 or np.isnan(self._score(np.array([u]), np.array([i]))[0]):
             return super()._explain(u, i)
