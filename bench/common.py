@@ -1,4 +1,5 @@
 """What the measurements share: clocks that alternate, processes of their own, peak memory, what ran where, and the files of results."""
+
 import argparse
 import json
 import multiprocessing
@@ -16,13 +17,27 @@ import psutil
 
 results = Path(__file__).parent / "results"
 libraries = ["thu_big_data_ml", "numpy", "scipy", "scikit-learn", "numba", "llvmlite", "torch"]
-rehearsal = (3_000, 1_000, 20_000)  # users, movies and ratings enough for the kernels to be used, and so compiled before they are timed
-thread_variables = ["OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "LK", "POLARS_MAX"]  # each followed by _NUM_THREADS or _THREADS
+rehearsal = (
+    3_000,
+    1_000,
+    20_000,
+)  # users, movies and ratings enough for the kernels to be used, and so compiled before they are timed
+thread_variables = [
+    "OMP",
+    "OPENBLAS",
+    "MKL",
+    "NUMBA",
+    "RAYON",
+    "LK",
+    "POLARS_MAX",
+]  # each followed by _NUM_THREADS or _THREADS
 
 
 def options(description: str, repeats: int = 5, **sizes) -> argparse.Namespace:
     "The command line of a table: sizes of the workload, repetitions, threads, and where the results go."
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     for name, default in sizes.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     parser.add_argument("--repeats", type=int, default=repeats)
@@ -40,7 +55,10 @@ def set_threads(n: int):
     import torch
     from threadpoolctl import threadpool_limits
 
-    os.environ |= {f"{name}_THREADS" if name.endswith("MAX") else f"{name}_NUM_THREADS": str(n) for name in thread_variables}
+    os.environ |= {
+        f"{name}_THREADS" if name.endswith("MAX") else f"{name}_NUM_THREADS": str(n)
+        for name in thread_variables
+    }
     threadpool_limits(n)
     numba.set_num_threads(n)
     torch.set_num_threads(n)
@@ -51,7 +69,9 @@ def ratings(users: int, movies: int, n_ratings: int, random_state: int = 0):
     from thu_big_data_ml.data.synthetic import synthetic_ratings
     from thu_big_data_ml.help import joblib_memory
 
-    return joblib_memory.cache(synthetic_ratings)(users, movies, n_ratings, random_state, n_factors=20)
+    return joblib_memory.cache(synthetic_ratings)(
+        users, movies, n_ratings, random_state, n_factors=20
+    )
 
 
 def positions_of(data) -> dict[str, np.ndarray]:
@@ -83,7 +103,7 @@ def alternate(ways: dict, repeats: int) -> dict[str, dict[str, list[float]]]:
     "Run every way, `way(lap)`, once a repetition, in turn and first to last in the odd ones, last to first in the even; way -> stage -> seconds."
     seconds = {name: {} for name in ways}
     for repeat in range(repeats):
-        for name in list(ways)[::1 if repeat % 2 == 0 else -1]:
+        for name in list(ways)[:: 1 if repeat % 2 == 0 else -1]:
             lap = Laps()
             ways[name](lap)
             for stage, parts in lap.seconds.items():
@@ -93,13 +113,25 @@ def alternate(ways: dict, repeats: int) -> dict[str, dict[str, list[float]]]:
 
 def spread(seconds: list[float]) -> dict:
     "Best and median, and all of them."
-    return dict(best=min(seconds), median=statistics.median(seconds), seconds=[round(s, 4) for s in seconds])
+    return dict(
+        best=min(seconds), median=statistics.median(seconds), seconds=[round(s, 4) for s in seconds]
+    )
 
 
 @contextmanager
 def memory_of(work: dict):
     "Write the memory held before the block, and the most held within it, to `work`, in MB; Linux only."
-    most = lambda: round(next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024)
+
+    def most():
+        return round(
+            next(
+                int(line.split()[1])
+                for line in Path("/proc/self/status").read_text().splitlines()
+                if line.startswith("VmHWM")
+            )
+            / 1024
+        )
+
     Path("/proc/self/clear_refs").write_text("5")  # the most held so far becomes what is held now
     work["before_megabytes"] = most()
     yield
@@ -108,7 +140,9 @@ def memory_of(work: dict):
 
 def fresh(function, *words):
     "What `function(*words)` returns in a process of its own."
-    with multiprocessing.get_context("spawn").Pool(1, set_threads, (int(os.environ["OMP_NUM_THREADS"]),)) as pool:
+    with multiprocessing.get_context("spawn").Pool(
+        1, set_threads, (int(os.environ["OMP_NUM_THREADS"]),)
+    ) as pool:
         return pool.apply(function, words)
 
 
@@ -117,27 +151,69 @@ def machine() -> dict:
     from threadpoolctl import threadpool_info
 
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    facts = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
     wanted = ("avx2", "fma", "avx512f", "avx512vl", "avx512_vnni", "amx_tile")
-    blas = {info["filepath"].rsplit("/", 1)[-1].split("-")[0]: info for info in threadpool_info() if info["user_api"] == "blas"}
-    return dict(processor=facts.get("model name", platform.processor()), cores=os.cpu_count(), memory_gigabytes=round(psutil.virtual_memory().total / 2**30),
-        features=[f for f in wanted if f in facts.get("flags", "").split()], system=f"{platform.system()} {platform.release()}", python=platform.python_version(),
-        blas={name: f"{info['internal_api']} {info['version']} {info.get('architecture', '')}".strip() for name, info in blas.items()})
+    blas = {
+        info["filepath"].rsplit("/", 1)[-1].split("-")[0]: info
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    }
+    return dict(
+        processor=facts.get("model name", platform.processor()),
+        cores=os.cpu_count(),
+        memory_gigabytes=round(psutil.virtual_memory().total / 2**30),
+        features=[f for f in wanted if f in facts.get("flags", "").split()],
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        blas={
+            name: f"{info['internal_api']} {info['version']} {info.get('architecture', '')}".strip()
+            for name, info in blas.items()
+        },
+    )
 
 
 def write(table: str, chosen: argparse.Namespace, rows: list[dict], **more) -> Path:
     "Write a table with all that it depends on, and print where it is."
     settings = {name: value for name, value in vars(chosen).items() if name != "output"}
-    command = ["python", f"bench/{table}.py", *(word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value)))]
-    facts = dict(table=table, command=shlex.join(command), date=time.strftime("%Y-%m-%d"), settings=settings, machine=machine(), versions={name: version(name) for name in libraries}, **more, rows=rows)
+    command = [
+        "python",
+        f"bench/{table}.py",
+        *(
+            word
+            for name, value in settings.items()
+            for word in (f"--{name.replace('_', '-')}", str(value))
+        ),
+    ]
+    facts = dict(
+        table=table,
+        command=shlex.join(command),
+        date=time.strftime("%Y-%m-%d"),
+        settings=settings,
+        machine=machine(),
+        versions={name: version(name) for name in libraries},
+        **more,
+        rows=rows,
+    )
     chosen.output.mkdir(parents=True, exist_ok=True)
     path = chosen.output / f"{table}.json"
     path.write_text(json.dumps(facts, indent=1) + "\n")
-    print(f"threads {chosen.threads}, {facts['machine']['processor']}, " + ", ".join(f"{k} {v}" for k, v in facts["versions"].items()))
+    print(
+        f"threads {chosen.threads}, {facts['machine']['processor']}, "
+        + ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
+    )
     print(f"written: {os.path.relpath(path)}", flush=True)
     return path
 
 
 def show(row: dict):
     "Print a row as it is measured."
-    print("  ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items() if k != "seconds"), flush=True)
+    print(
+        "  ".join(
+            f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}"
+            for k, v in row.items()
+            if k != "seconds"
+        ),
+        flush=True,
+    )

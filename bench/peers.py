@@ -4,6 +4,7 @@ Neighbours are compared definition by definition. Factorizations get their penal
 that is not timed, but our own choice of epochs, within `fit`, is. Who has no prediction for a pair gets our damped biases there; `rmse_of_made` leaves such pairs out.
 Real ratings for all; the synthetic ones, with fixed settings, for the factorizations that are fast enough.
 """
+
 import json
 import subprocess
 import sys
@@ -12,8 +13,8 @@ import threading
 from pathlib import Path
 
 import numpy as np
-
 from common import options, positions_of, ratings, show, spread, write
+
 from thu_big_data_ml.data.sources import load_ratings
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
 
@@ -22,14 +23,35 @@ names = ["surprise", "lenskit", "cornac", "implicit", "cmfrec", "myfm", "ours"]
 K_NEIGHBOURS, K_REAL, K_LARGE = 40, 16, 50
 
 neighbours = {  # definition -> who predicts by it, and how
-    "all movies in the norms, centred by the user's mean": [("lenskit", {}), ("ours", dict(center="mean"))],
-    "common movies in the norms, centred by the user's mean": [("cornac", {}), ("ours", dict(metric="pearson", center="mean"))],
-    "common movies in the norms, raw ratings": [("surprise", dict(similarity="cosine")), ("ours", dict(metric="corated"))],
-    "common movies in the norms, centred by biases, shrunk by 100": [("surprise", dict(similarity="pearson_baseline", shrinkage=100)), ("ours", dict(metric="pearson", center="baseline", shrinkage=100, min_support=2))],
+    "all movies in the norms, centred by the user's mean": [
+        ("lenskit", {}),
+        ("ours", dict(center="mean")),
+    ],
+    "common movies in the norms, centred by the user's mean": [
+        ("cornac", {}),
+        ("ours", dict(metric="pearson", center="mean")),
+    ],
+    "common movies in the norms, raw ratings": [
+        ("surprise", dict(similarity="cosine")),
+        ("ours", dict(metric="corated")),
+    ],
+    "common movies in the norms, centred by biases, shrunk by 100": [
+        ("surprise", dict(similarity="pearson_baseline", shrinkage=100)),
+        ("ours", dict(metric="pearson", center="baseline", shrinkage=100, min_support=2)),
+    ],
     "what this library recommends": [("ours", dict(center="baseline", shrinkage=30, damping=0.1))],
 }
-grid = lambda name, values, **fixed: [fixed | {name: value} for value in values]
-passes = [setting for epochs in (20, 40, 80, 160) for setting in grid("penalty", (0.05, 0.1, 0.2), epochs=epochs, rate=0.01)]
+
+
+def grid(name, values, **fixed):
+    return [fixed | {name: value} for value in values]
+
+
+passes = [
+    setting
+    for epochs in (20, 40, 80, 160)
+    for setting in grid("penalty", (0.05, 0.1, 0.2), epochs=epochs, rate=0.01)
+]
 factors = {  # way -> library, settings to choose from
     "SGD, Surprise": ("surprise", passes),
     "SGD, Cornac": ("cornac", passes),
@@ -63,9 +85,14 @@ def environment(name: str, limit: int) -> str | None:
         return None
     print(f"{name}: making its environment", flush=True)
     try:
-        for command in (["-m", "venv", "--clear", folder], ["-m", "pip", "install", "--quiet", "--requirement", here / "peers" / f"{name}.txt"]):
+        for command in (
+            ["-m", "venv", "--clear", folder],
+            ["-m", "pip", "install", "--quiet", "--requirement", here / "peers" / f"{name}.txt"],
+        ):
             python = sys.executable if "venv" in command else folder / "bin" / "python"
-            subprocess.run([python, *command], check=True, capture_output=True, text=True, timeout=limit)
+            subprocess.run(
+                [python, *command], check=True, capture_output=True, text=True, timeout=limit
+            )
     except subprocess.TimeoutExpired:
         return f"not installed within {limit} s"
     except subprocess.CalledProcessError as error:
@@ -81,8 +108,18 @@ class Peer:
         self.limit, self.version = limit, None
         self.error = None if name == "ours" else environment(name, install_limit)
         if self.error is None:
-            python = sys.executable if name == "ours" else here / ".environments" / name / "bin" / "python"
-            self.process = subprocess.Popen([python, here / "peers" / "child.py", name, split, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            python = (
+                sys.executable
+                if name == "ours"
+                else here / ".environments" / name / "bin" / "python"
+            )
+            self.process = subprocess.Popen(
+                [python, here / "peers" / "child.py", name, split, str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
             self.version = self.read().get("version")
 
     def read(self) -> dict:
@@ -93,7 +130,11 @@ class Peer:
         late = not timer.is_alive()
         timer.cancel()
         if not line:
-            self.error = f"stopped after {self.limit} s" if late else f"ended with code {self.process.wait()}"
+            self.error = (
+                f"stopped after {self.limit} s"
+                if late
+                else f"ended with code {self.process.wait()}"
+            )
             return dict(error=self.error)
         return json.loads(line)
 
@@ -118,8 +159,17 @@ class Peers(dict):
     def __init__(self, names, data, chosen):
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name) / "split.npz"
-        np.savez(path, fallback=BaselinePredictor().fit(data.train).predict(data.test), **positions_of(data))
-        super().__init__({name: Peer(name, path, chosen.threads, chosen.limit, chosen.install_limit) for name in names})
+        np.savez(
+            path,
+            fallback=BaselinePredictor().fit(data.train).predict(data.test),
+            **positions_of(data),
+        )
+        super().__init__(
+            {
+                name: Peer(name, path, chosen.threads, chosen.limit, chosen.install_limit)
+                for name in names
+            }
+        )
 
     def __enter__(self):
         return self
@@ -138,8 +188,17 @@ def choose(peers, models, k: int) -> dict:
     "way -> library, model, options: those of least error on a tenth of train, learned from the rest."
     chosen = {}
     for way, (name, candidates) in models.items():
-        error = lambda setting: peers[name].ask(part="choice", model="factors", k=k, **setting).get("rmse", np.inf)
-        chosen[way] = name, "factors", dict(k=k) | (min(candidates, key=error) if len(candidates) > 1 else candidates[0])
+
+        def error(setting):
+            return (
+                peers[name].ask(part="choice", model="factors", k=k, **setting).get("rmse", np.inf)
+            )
+
+        chosen[way] = (
+            name,
+            "factors",
+            dict(k=k) | (min(candidates, key=error) if len(candidates) > 1 else candidates[0]),
+        )
     return chosen
 
 
@@ -159,27 +218,78 @@ def row(way, name, model, chosen, answers) -> dict:
     facts = dict(way=way, library=name, model=model, options=chosen)
     if "error" in answers[-1]:
         return facts | dict(error=answers[-1]["error"])
-    stages = {f"{stage}_seconds": min(a["seconds"].get(stage, 0) for a in answers) for stage in ("prepare", "fit", "predict")}
-    return facts | spread([sum(a["seconds"].values()) for a in answers]) | stages | {key: answers[-1][key] for key in ("rmse", "rmse_of_made", "made", "peak_megabytes") if key in answers[-1]}
+    stages = {
+        f"{stage}_seconds": min(a["seconds"].get(stage, 0) for a in answers)
+        for stage in ("prepare", "fit", "predict")
+    }
+    return (
+        facts
+        | spread([sum(a["seconds"].values()) for a in answers])
+        | stages
+        | {
+            key: answers[-1][key]
+            for key in ("rmse", "rmse_of_made", "made", "peak_megabytes")
+            if key in answers[-1]
+        }
+    )
 
 
 def neighbour_ways() -> dict:
     "All neighbourhoods, and the two that stop at similarities."
-    ways = {f"{definition}: {name}": (name, "neighbours", dict(k=K_NEIGHBOURS) | chosen) for definition, who in neighbours.items() for name, chosen in who}
-    return ways | {f"cosine, the {K_NEIGHBOURS} most alike, no ratings: implicit": ("implicit", "similarity", dict(k=K_NEIGHBOURS)), "cosine, all pairs, no ratings: ours": ("ours", "similarity", {})}
+    ways = {
+        f"{definition}: {name}": (name, "neighbours", dict(k=K_NEIGHBOURS) | chosen)
+        for definition, who in neighbours.items()
+        for name, chosen in who
+    }
+    return ways | {
+        f"cosine, the {K_NEIGHBOURS} most alike, no ratings: implicit": (
+            "implicit",
+            "similarity",
+            dict(k=K_NEIGHBOURS),
+        ),
+        "cosine, all pairs, no ratings: ours": ("ours", "similarity", {}),
+    }
 
 
 def main():
     "The table."
-    chosen = options(__doc__, users=10_000, movies=10_000, ratings=8_617_212, large_repeats=1, limit=300, install_limit=900, peers=" ".join(names))
+    chosen = options(
+        __doc__,
+        users=10_000,
+        movies=10_000,
+        ratings=8_617_212,
+        large_repeats=1,
+        limit=300,
+        install_limit=900,
+        peers=" ".join(names),
+    )
     rows, versions, workloads = [], {}, {}
     wanted = chosen.peers.split()
-    keep = lambda ways: {way: what for way, what in ways.items() if what[0] in wanted}
-    for kind, data, repeats in (("real", load_ratings("sample"), chosen.repeats), ("synthetic", ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state), chosen.large_repeats)):
-        taking_part = wanted if kind == "real" else sorted({name for name, _ in large.values()} & set(wanted))
+
+    def keep(ways):
+        return {way: what for way, what in ways.items() if what[0] in wanted}
+
+    for kind, data, repeats in (
+        ("real", load_ratings("sample"), chosen.repeats),
+        (
+            "synthetic",
+            ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state),
+            chosen.large_repeats,
+        ),
+    ):
+        taking_part = (
+            wanted if kind == "real" else sorted({name for name, _ in large.values()} & set(wanted))
+        )
         print(data, flush=True)
         with Peers(taking_part, data, chosen) as peers:
-            ways = keep(neighbour_ways()) | choose(peers, keep(factors), K_REAL) if kind == "real" else {way: (name, "factors", dict(k=K_LARGE) | setting) for way, (name, setting) in keep(large).items()}
+            ways = (
+                keep(neighbour_ways()) | choose(peers, keep(factors), K_REAL)
+                if kind == "real"
+                else {
+                    way: (name, "factors", dict(k=K_LARGE) | setting)
+                    for way, (name, setting) in keep(large).items()
+                }
+            )
             for found in measure(peers, ways, repeats):
                 rows.append(dict(data=kind, **found))
                 show(rows[-1])

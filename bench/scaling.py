@@ -3,26 +3,42 @@
 Users grow at 200 ratings each and 10,000 movies; movies at 10,000 users and 2 million ratings; ratings at 10,000 users and 10,000 movies.
 What takes more than 20 seconds is not repeated. The pattern is long-tailed; the stars are drawn at random, for they do not matter to time.
 """
+
 import numpy as np
+from common import Laps, fresh, memory_of, options, rehearsal, show, spread, write
 from scipy.sparse import csr_matrix
 
-from common import Laps, fresh, memory_of, options, rehearsal, show, spread, write
 from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
 from thu_big_data_ml.factorization.training import choose_solver
 from thu_big_data_ml.neighbors.similarity import user_similarity
 from thu_big_data_ml.neighbors.user_cf import UserCF
 
 K = 50  # factors
-settings = dict(learning_rate=0.01, learning_rate_decay=0.93, weight_decay=0.0, regularization=16, bias_regularization=3, bias=True)
+settings = dict(
+    learning_rate=0.01,
+    learning_rate_decay=0.93,
+    weight_decay=0.0,
+    regularization=16,
+    bias_regularization=3,
+    bias=True,
+)
 
 
 def long_tailed(users: int, movies: int, n_ratings: int, random_state: int) -> csr_matrix:
     "Ratings whose users and movies are drawn by log-normal weights; fewer than asked for where pairs repeat too often."
     rng = np.random.default_rng(random_state)
-    draw = lambda n, spread: rng.choice(n, 2 * n_ratings, p=(weight := np.exp(spread * rng.standard_normal(n))) / weight.sum())
+
+    def draw(n, spread):
+        return rng.choice(
+            n, 2 * n_ratings, p=(weight := np.exp(spread * rng.standard_normal(n))) / weight.sum()
+        )
+
     cells = np.unique(draw(users, 1.0) * movies + draw(movies, 1.2))
     cells = rng.permutation(cells)[:n_ratings]
-    return csr_matrix((rng.integers(1, 6, len(cells)).astype(np.float32), np.divmod(cells, movies)), shape=(users, movies))
+    return csr_matrix(
+        (rng.integers(1, 6, len(cells)).astype(np.float32), np.divmod(cells, movies)),
+        shape=(users, movies),
+    )
 
 
 def again(lap, repeats: int, stage: str, function, *words, enough: float = 20.0, **named):
@@ -45,7 +61,11 @@ def neighbours(lap, memory, R, test, repeats):
 def factors(lap, memory, R, name, repeats):
     "One pass over the ratings by each solver."
     with memory_of(memory.setdefault(f"factors, {name} epoch", {})):
-        solver = choose_solver(name, "cpu")[0](MatrixFactorization(*R.shape, K, bias=True, mean=float(R.data.mean()), random_state=0), R, settings)
+        solver = choose_solver(name, "cpu")[0](
+            MatrixFactorization(*R.shape, K, bias=True, mean=float(R.data.mean()), random_state=0),
+            R,
+            settings,
+        )
         for epoch in range(repeats):
             lap(f"factors, {name} epoch", solver.epoch, epoch, seed=(0, epoch))
 
@@ -53,7 +73,10 @@ def factors(lap, memory, R, name, repeats):
 def point(users: int, movies: int, n_ratings: int, random_state: int, repeats: int) -> list[dict]:
     "A row a stage: seconds and memory."
     rows = []
-    for size, times in ((rehearsal, 1), ((users, movies, n_ratings), repeats)):  # the small one compiles
+    for size, times in (
+        (rehearsal, 1),
+        ((users, movies, n_ratings), repeats),
+    ):  # the small one compiles
         R, lap, memory, refused = long_tailed(*size, random_state), Laps(), {}, {}
         test = np.stack(R.nonzero(), 1)[np.random.default_rng(0).random(R.nnz) < 0.1]
         try:
@@ -63,7 +86,10 @@ def point(users: int, movies: int, n_ratings: int, random_state: int, repeats: i
         for name in ("adamw", "sgd", "als"):
             factors(lap, memory, R, name, times)
     facts = dict(users=R.shape[0], movies=R.shape[1], ratings=R.nnz)
-    rows = [dict(stage=stage, **facts, **spread(seconds), **memory[stage]) for stage, seconds in lap.seconds.items()]
+    rows = [
+        dict(stage=stage, **facts, **spread(seconds), **memory[stage])
+        for stage, seconds in lap.seconds.items()
+    ]
     return rows + ([dict(stage="similarity of all pairs", **facts, **refused)] if refused else [])
 
 
@@ -71,18 +97,32 @@ def exponents(rows: list[dict]) -> list[dict]:
     "The power of the axis with which the best time grows, by stage: the slope of a line through the logarithms."
     fits = []
     for axis, stage in sorted({(row["axis"], row["stage"]) for row in rows}):
-        points = [row for row in rows if (row["axis"], row["stage"]) == (axis, stage) and "best" in row]
+        points = [
+            row for row in rows if (row["axis"], row["stage"]) == (axis, stage) and "best" in row
+        ]
         if len(points) > 1:
-            slope = lambda key: float(np.polyfit(np.log([p[axis] for p in points]), np.log([p[key] for p in points]), 1)[0])
-            fits.append(dict(axis=axis, stage=stage, time_exponent=slope("best"), points=len(points)))
+
+            def slope(key):
+                return float(
+                    np.polyfit(
+                        np.log([p[axis] for p in points]), np.log([p[key] for p in points]), 1
+                    )[0]
+                )
+
+            fits.append(
+                dict(axis=axis, stage=stage, time_exponent=slope("best"), points=len(points))
+            )
     return fits
 
 
 def main():
     "The table."
     chosen = options(__doc__, users=2_500, movies=2_500, ratings=500_000, doublings=4)
-    sizes = {"users": lambda f: (chosen.users * f, 4 * chosen.movies, 200 * chosen.users * f), "movies": lambda f: (4 * chosen.users, chosen.movies * f, 4 * chosen.ratings),
-        "ratings": lambda f: (4 * chosen.users, 4 * chosen.movies, chosen.ratings * f)}
+    sizes = {
+        "users": lambda f: (chosen.users * f, 4 * chosen.movies, 200 * chosen.users * f),
+        "movies": lambda f: (4 * chosen.users, chosen.movies * f, 4 * chosen.ratings),
+        "ratings": lambda f: (4 * chosen.users, 4 * chosen.movies, chosen.ratings * f),
+    }
     rows = []
     for axis, size in sizes.items():
         for doubling in range(chosen.doublings + 1):

@@ -3,6 +3,7 @@
 The RMSE after each pass over the ratings is that on test, clipped: it marks the finish of a race, and chooses nothing. Settings are fixed beforehand.
 cmfrec cannot go on from where it stopped, so each number of its iterations is a training from the start, and counts alone.
 """
+
 import statistics
 
 from common import options, ratings, show, write
@@ -21,7 +22,11 @@ cmfrec_iterations, cmfrec_penalty = (1, 2, 3, 4, 6), 10.0
 
 def race(peers, target: float) -> dict[str, dict]:
     "Every way once: way -> its curve, or its error."
-    found = {way: peers[name].ask(part="all", k=K, target=target, passes=passes, **setting) for way, (name, setting, passes) in runners.items() if name in peers}
+    found = {
+        way: peers[name].ask(part="all", k=K, target=target, passes=passes, **setting)
+        for way, (name, setting, passes) in runners.items()
+        if name in peers
+    }
     if "cmfrec" in peers:
         found["ALS, cmfrec"] = cmfrec_curve(peers["cmfrec"], target)
     return found
@@ -34,7 +39,13 @@ def cmfrec_curve(peer, target: float) -> dict:
         answer = peer.ask(part="all", model="factors", k=K, epochs=passes, penalty=cmfrec_penalty)
         if "error" in answer:
             return answer
-        curve.append(dict(passes=passes, seconds=answer["seconds"]["prepare"] + answer["seconds"]["fit"], rmse=answer["rmse"]))
+        curve.append(
+            dict(
+                passes=passes,
+                seconds=answer["seconds"]["prepare"] + answer["seconds"]["fit"],
+                rmse=answer["rmse"],
+            )
+        )
         if answer["rmse"] <= target:
             break
     return dict(curve=curve)
@@ -50,18 +61,40 @@ def table(races: list[dict], target: float) -> list[dict]:
         finishes = [r[way]["curve"][-1] for r in races if "curve" in r[way]]
         met = [f["seconds"] for f in finishes if f["rmse"] <= target]
         reached = len(met) == len(races)
-        times = dict(best=min(met), median=statistics.median(met), seconds=[round(s, 3) for s in met]) if reached else {}
-        rows.append(dict(way=way, reached=reached, passes=finishes[0]["passes"], lowest_rmse=min(p["rmse"] for p in first["curve"]), **times, curve=first["curve"]))
+        times = (
+            dict(best=min(met), median=statistics.median(met), seconds=[round(s, 3) for s in met])
+            if reached
+            else {}
+        )
+        rows.append(
+            dict(
+                way=way,
+                reached=reached,
+                passes=finishes[0]["passes"],
+                lowest_rmse=min(p["rmse"] for p in first["curve"]),
+                **times,
+                curve=first["curve"],
+            )
+        )
     return rows
 
 
 def main():
     "The table."
-    chosen = options(__doc__, users=10_000, movies=10_000, ratings=8_617_212, target=0.862, limit=300, install_limit=900, peers="ours cornac lenskit cmfrec")
+    chosen = options(
+        __doc__,
+        users=10_000,
+        movies=10_000,
+        ratings=8_617_212,
+        target=0.862,
+        limit=300,
+        install_limit=900,
+        peers="ours cornac lenskit cmfrec",
+    )
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(f"{data}; best achievable {data.best_rmse:.4f}, target {chosen.target}", flush=True)
     with Peers(chosen.peers.split(), data, chosen) as peers:
-        for way, (name, setting, _) in runners.items():
+        for _way, (name, setting, _) in runners.items():
             if name in peers:
                 peers[name].ask(part="rehearsal", k=K, target=0.0, passes=1, **setting)
         races = [race(peers, chosen.target) for _ in range(chosen.repeats)]
@@ -69,7 +102,15 @@ def main():
     rows = table(races, chosen.target)
     for row in rows:
         show({name: value for name, value in row.items() if name != "curve"})
-    write("time_to_rmse", chosen, rows, workload=repr(data), best_achievable_rmse=data.best_rmse, target=chosen.target, peers=versions)
+    write(
+        "time_to_rmse",
+        chosen,
+        rows,
+        workload=repr(data),
+        best_achievable_rmse=data.best_rmse,
+        target=chosen.target,
+        peers=versions,
+    )
 
 
 if __name__ == "__main__":

@@ -2,14 +2,27 @@
 
 Both predict the same numbers; the script stops where they do not.
 """
+
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from common import (
+    Laps,
+    alternate,
+    fresh,
+    memory_of,
+    options,
+    positions_of,
+    ratings,
+    rehearsal,
+    show,
+    spread,
+    write,
+)
 from scipy.sparse import load_npz, save_npz
 from sklearn.metrics.pairwise import cosine_similarity
 
-from common import Laps, alternate, fresh, memory_of, options, positions_of, ratings, rehearsal, show, spread, write
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.metrics import rmse
 from thu_big_data_ml.neighbors.similarity import user_similarity
@@ -35,7 +48,14 @@ def nearest_raters(S, R, users, movies_of):
         weights = S[u][:, None] * (rated != 0)
         nearest = np.argpartition(-weights, K - 1, axis=0)[:K]
         weights, rated = (np.take_along_axis(a, nearest, axis=0) for a in (weights, rated))
-        parts.append(np.divide((weights * rated).sum(0), weights.sum(0), out=np.full(len(movies_of[u]), np.nan), where=weights.sum(0) > 0))
+        parts.append(
+            np.divide(
+                (weights * rated).sum(0),
+                weights.sum(0),
+                out=np.full(len(movies_of[u]), np.nan),
+                where=weights.sum(0) > 0,
+            )
+        )
     return np.concatenate(parts)
 
 
@@ -68,7 +88,11 @@ def ours(lap, data, R, some_pairs, kept):
 
 def reference_memory(folder: Path) -> dict:
     "From CSR to test RMSE by the recipe."
-    R, (tu, ti, tr), memory = load_npz(folder / "R.npz").astype(np.float64), np.load(folder / "test.npy"), {}
+    R, (tu, ti, tr), memory = (
+        load_npz(folder / "R.npz").astype(np.float64),
+        np.load(folder / "test.npy"),
+        {},
+    )
     with memory_of(memory):
         prediction = all_cells(cosine_similarity(R), R)[tu.astype(int), ti.astype(int)]
         known = np.isfinite(prediction)
@@ -101,29 +125,53 @@ def check(theirs: dict, mine: dict, split: dict) -> dict:
     "Both predict the same: largest difference, and RMSE of either where the recipe has a number."
     known = np.isfinite(theirs["prediction"])
     both = np.isfinite(theirs["nearest"])
-    facts = dict(rmse_reference=rmse(split["tr"][known], theirs["prediction"][known]), rmse_ours=rmse(split["tr"][known], mine["prediction"][known]),
-        largest_difference=float(np.abs(theirs["prediction"] - mine["prediction"])[known].max()), pairs_without_a_rater=int((~known).sum()),
-        share_of_nearest_that_agree=float((np.abs(theirs["nearest"] - mine["nearest"])[both] < 1e-3).mean()))
-    assert facts["largest_difference"] < 1e-3 and facts["share_of_nearest_that_agree"] > 0.99, facts  # equal similarities may be cut either way
+    facts = dict(
+        rmse_reference=rmse(split["tr"][known], theirs["prediction"][known]),
+        rmse_ours=rmse(split["tr"][known], mine["prediction"][known]),
+        largest_difference=float(np.abs(theirs["prediction"] - mine["prediction"])[known].max()),
+        pairs_without_a_rater=int((~known).sum()),
+        share_of_nearest_that_agree=float(
+            (np.abs(theirs["nearest"] - mine["nearest"])[both] < 1e-3).mean()
+        ),
+    )
+    assert facts["largest_difference"] < 1e-3 and facts["share_of_nearest_that_agree"] > 0.99, (
+        facts
+    )  # equal similarities may be cut either way
     return facts
 
 
 def table(seconds: dict, share: float) -> list[dict]:
     "A row a stage, both sides; what a side does in two steps is added up within each repetition."
     r, o = seconds["reference"], seconds["ours"]
-    add = lambda *lists: [sum(parts) for parts in zip(*lists)]
-    similarity, cells, pairs, nearest = "similarity of all pairs", "predictions, all cells", "predictions, test pairs", f"predictions, {K} nearest"
+
+    def add(*lists):
+        return [sum(parts) for parts in zip(*lists)]
+
+    similarity, cells, pairs, nearest = (
+        "similarity of all pairs",
+        "predictions, all cells",
+        "predictions, test pairs",
+        f"predictions, {K} nearest",
+    )
     sides = {
         similarity: (r[similarity], o[similarity]),
         pairs: (add(r[cells], r["look-up and RMSE"]), o[pairs]),
         cells: (r[cells], o[cells]),
         nearest: ([s / share for s in r[nearest + ", some users"]], o[nearest]),
         nearest + ", some users": (r[nearest + ", some users"], o[nearest + ", some users"]),
-        "CSR to test RMSE": (add(r[similarity], r[cells], r["look-up and RMSE"]), add(o[similarity], o[pairs])),
+        "CSR to test RMSE": (
+            add(r[similarity], r[cells], r["look-up and RMSE"]),
+            add(o[similarity], o[pairs]),
+        ),
         "table to test RMSE": (None, add(o["fit from a table"], o[pairs])),
     }
-    return [dict(stage=stage, way=way, **spread(values)) | (dict(estimated_from_share=share) if stage == nearest and way == "reference" else {})
-        for stage, both in sides.items() for way, values in zip(("reference", "ours"), both) if values is not None]
+    return [
+        dict(stage=stage, way=way, **spread(values))
+        | (dict(estimated_from_share=share) if stage == nearest and way == "reference" else {})
+        for stage, both in sides.items()
+        for way, values in zip(("reference", "ours"), both)
+        if values is not None
+    ]
 
 
 def main():
@@ -136,16 +184,36 @@ def main():
     ours(Laps(), small, small.matrix(), small.test, {})  # compiled before it is timed
     some, movies_of, share, some_pairs = choose_users(data, split, chosen.some_users)
     theirs, mine = {}, {}
-    seconds = alternate({"reference": lambda lap: reference(lap, R, split, some, movies_of, theirs), "ours": lambda lap: ours(lap, data, R, some_pairs, mine)}, chosen.repeats)
+    seconds = alternate(
+        {
+            "reference": lambda lap: reference(lap, R, split, some, movies_of, theirs),
+            "ours": lambda lap: ours(lap, data, R, some_pairs, mine),
+        },
+        chosen.repeats,
+    )
     facts = check(theirs, mine, split)
     rows = table(seconds, share)
     with tempfile.TemporaryDirectory() as folder:
         save_npz(Path(folder) / "R.npz", R, compressed=False)
-        np.save(Path(folder) / "test.npy", np.stack([split[name].astype(np.float64) for name in ("tu", "ti", "tr")]))
-        memory = {name: fresh(function, Path(folder)) for name, function in (("reference", reference_memory), ("ours", our_memory))}
+        np.save(
+            Path(folder) / "test.npy",
+            np.stack([split[name].astype(np.float64) for name in ("tu", "ti", "tr")]),
+        )
+        memory = {
+            name: fresh(function, Path(folder))
+            for name, function in (("reference", reference_memory), ("ours", our_memory))
+        }
     for row in rows + [dict(way=name, **m) for name, m in memory.items()]:
         show(row)
-    write("user_cf", chosen, rows, workload=repr(data), best_achievable_rmse=data.best_rmse, check=facts, memory=memory)
+    write(
+        "user_cf",
+        chosen,
+        rows,
+        workload=repr(data),
+        best_achievable_rmse=data.best_rmse,
+        check=facts,
+        memory=memory,
+    )
 
 
 if __name__ == "__main__":

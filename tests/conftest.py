@@ -1,7 +1,7 @@
 import pytest
 
-from thu_big_data_ml.evaluation.comparison import compare, default_models
 from thu_big_data_ml.data.sources import load_ratings
+from thu_big_data_ml.evaluation.comparison import compare, default_models
 
 
 @pytest.fixture(scope="session")

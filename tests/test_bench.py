@@ -1,4 +1,5 @@
 "The measurements at a tiny size: every script runs, and what it writes is a table."
+
 import json
 import os
 import subprocess
@@ -13,15 +14,27 @@ small = ["--users", "150", "--movies", "120", "--ratings", "4000", "--repeats", 
 
 def run(script: str, folder: Path, *words: str) -> dict:
     "The JSON that a script writes."
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(bench.parent), os.environ.get("PYTHONPATH", "")]), "THU_BIG_DATA_ML_DATA": str(folder / "data")}
-    done = subprocess.run([sys.executable, bench / f"{script}.py", *small, "--output", folder, *words], capture_output=True, text=True, env=environment)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(bench.parent), os.environ.get("PYTHONPATH", "")]),
+        "THU_BIG_DATA_ML_DATA": str(folder / "data"),
+    }
+    done = subprocess.run(
+        [sys.executable, bench / f"{script}.py", *small, "--output", folder, *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / f"{script}.json").read_text())
 
 
 def well_formed(found: dict, script: str):
     "Says what it depends on; best is not above median, and neither is zero."
-    assert found["table"] == script and found["machine"]["cores"] >= 1 and found["settings"]["threads"] >= 1
+    assert (
+        found["table"] == script
+        and found["machine"]["cores"] >= 1
+        and found["settings"]["threads"] >= 1
+    )
     assert found["versions"]["numpy"] and found["rows"]
     timed = [row for row in found["rows"] if "best" in row]
     assert timed and all(0 < row["best"] <= row["median"] for row in timed)
@@ -44,20 +57,29 @@ def test_roofline(tmp_path):
 def test_scaling(tmp_path):
     found = run("scaling", tmp_path, "--doublings", "0", "--repeats", "2")
     well_formed(found, "scaling")
-    assert {row["axis"] for row in found["rows"]} == {"users", "movies", "ratings"} and len(found["rows"]) == 15
+    assert {row["axis"] for row in found["rows"]} == {"users", "movies", "ratings"} and len(
+        found["rows"]
+    ) == 15
 
 
 def test_exponents_are_those_of_a_power_law(monkeypatch):
     monkeypatch.syspath_prepend(str(bench))
     from scaling import exponents
-    rows = [dict(axis="users", stage="s", users=n, best=1e-6 * n**1.5) for n in (10, 20, 40)] + [dict(axis="users", stage="s", users=80, refused="no room")]
-    assert exponents(rows) == [dict(axis="users", stage="s", time_exponent=pytest.approx(1.5), points=3)]
+
+    rows = [dict(axis="users", stage="s", users=n, best=1e-6 * n**1.5) for n in (10, 20, 40)] + [
+        dict(axis="users", stage="s", users=80, refused="no room")
+    ]
+    assert exponents(rows) == [
+        dict(axis="users", stage="s", time_exponent=pytest.approx(1.5), points=3)
+    ]
 
 
 def test_peers(tmp_path):
     found = run("peers", tmp_path, "--peers", "ours")
     well_formed(found, "peers")
-    assert all(0.5 < row["rmse"] < 1.3 for row in found["rows"] if "rmse" in row) and found["peers"] == {"ours": found["versions"]["thu_big_data_ml"]}
+    assert all(0.5 < row["rmse"] < 1.3 for row in found["rows"] if "rmse" in row) and found[
+        "peers"
+    ] == {"ours": found["versions"]["thu_big_data_ml"]}
 
 
 def test_time_to_rmse(tmp_path):
@@ -69,7 +91,10 @@ def test_time_to_rmse(tmp_path):
 def test_a_target_that_is_not_met_gives_no_time(monkeypatch):
     monkeypatch.syspath_prepend(str(bench))
     from time_to_rmse import table
-    races = [{"a": dict(curve=[dict(passes=1, seconds=s, rmse=e)])} for s, e in ((1.0, 0.9), (2.0, 0.8))]
+
+    races = [
+        {"a": dict(curve=[dict(passes=1, seconds=s, rmse=e)])} for s, e in ((1.0, 0.9), (2.0, 0.8))
+    ]
     assert table(races, 0.85)[0]["reached"] is False and "best" not in table(races, 0.85)[0]
     assert table(races, 0.95)[0]["best"] == 1.0
 
@@ -77,8 +102,11 @@ def test_a_target_that_is_not_met_gives_no_time(monkeypatch):
 def test_alternation_is_fair_and_adds_up(monkeypatch):
     monkeypatch.syspath_prepend(str(bench))
     from common import alternate, spread
+
     order = []
-    ways = {name: lambda lap, name=name: (lap("s", order.append, name), lap("s", list)) for name in "ab"}
+    ways = {
+        name: lambda lap, name=name: (lap("s", order.append, name), lap("s", list)) for name in "ab"
+    }
     seconds = alternate(ways, 3)
     assert "".join(order) == "abbaab" and all(len(stages["s"]) == 3 for stages in seconds.values())
     assert spread([3.0, 1.0, 2.0]) == dict(best=1.0, median=2.0, seconds=[3.0, 1.0, 2.0])
@@ -87,9 +115,12 @@ def test_alternation_is_fair_and_adds_up(monkeypatch):
 def test_a_peer_that_cannot_be_installed_is_reported(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(bench))
     import peers
+
     (tmp_path / "peers").mkdir()
     (tmp_path / "peers" / "nobody.txt").write_text("./no-such-package\n")
     monkeypatch.setattr(peers, "here", tmp_path)
     peer = peers.Peer("nobody", tmp_path / "split.npz", 1, 60, 60)
-    assert peer.error.startswith("not installed") and peer.ask(model="factors") == {"error": peer.error}
+    assert peer.error.startswith("not installed") and peer.ask(model="factors") == {
+        "error": peer.error
+    }
     assert peers.row("way", "nobody", "factors", {}, [peer.ask()])["error"] == peer.error

@@ -1,7 +1,9 @@
 "What every estimator promises, run over all of them."
+
 import numpy as np
 import pandas as pd
 import pytest
+from models import estimators
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -9,28 +11,15 @@ from sklearn.preprocessing import FunctionTransformer
 
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 
-quick = dict(n_epochs=30, random_state=0, device="cpu")
-estimators = {
-    "biases": BaselinePredictor(),
-    "user_cf": UserCF(device="cpu"),
-    "user_knn": UserCF(n_neighbors=5, center="baseline", metric="pearson", shrinkage=10, damping=0.1, device="cpu"),
-    "movie_knn": UserCF(n_neighbors=5, center="zscore", user_based=False, shrinkage=10, device="cpu"),
-    "user_cf_in_blocks": UserCF(center="mean", max_memory=80_000, device="cpu"),
-    "mf": MatrixFactorizationRegressor(**quick),
-    "mf_plain": MatrixFactorizationRegressor(bias=False, regularization=1, batch_size=500, **quick),
-    "mf_bounded": MatrixFactorizationRegressor(activation="sigmoid", regularization_exponent=0.5, **quick),
-    "mf_biases": MatrixFactorizationRegressor(implicit=False, **quick),
-    "mf_sgd": MatrixFactorizationRegressor(solver="sgd", **quick),
-    "mf_als": MatrixFactorizationRegressor(solver="als", **quick),
-    "mf_gibbs": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, **quick),
-    "mf_gibbs_time": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, time=True, **quick),
-    "mf_gibbs_drift": MatrixFactorizationRegressor(4, solver="gibbs", n_chains=2, time=True, drift=True, **quick),
-}
+
+@pytest.fixture(scope="module", params=estimators)
+def name(request):
+    return request.param
 
 
-@pytest.fixture(params=estimators)
-def estimator(request):
-    return clone(estimators[request.param])
+@pytest.fixture
+def estimator(name):
+    return clone(estimators[name])
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +27,10 @@ def data():
     return synthetic_ratings(120, 80, 3000, random_state=3)
 
 
-@pytest.fixture
-def fitted(estimator, data):
-    return estimator.fit(data.train, movies=data.movies)
+@pytest.fixture(scope="module")
+def fitted(name, data):
+    "A fitted model for tests that only ask it."
+    return clone(estimators[name]).fit(data.train, movies=data.movies)
 
 
 def test_fit_returns_self_and_leaves_parameters_and_input_alone(estimator, data):
@@ -55,25 +45,41 @@ def test_beats_the_global_mean(fitted, data):
 
 
 def test_predictions_follow_the_scale_of_the_ratings(estimator, data, fitted):
-    points = data.train.assign(rating=16 * data.train["rating"])  # a power of two, so that nothing is rounded differently
-    np.testing.assert_allclose(clone(estimator).fit(points).predict(data.test), 16 * fitted.predict(data.test), rtol=1e-5)
+    points = data.train.assign(
+        rating=16 * data.train["rating"]
+    )  # a power of two, so that nothing is rounded differently
+    np.testing.assert_allclose(
+        clone(estimator).fit(points).predict(data.test), 16 * fitted.predict(data.test), rtol=1e-5
+    )
 
 
 def test_array_frame_and_order_of_rows_give_the_same_model(estimator, data, fitted):
     if not estimator.get_params().get("time"):  # an array has no dates
         pairs = data.train[["user_id", "movie_id"]].to_numpy()
-        from_array = clone(estimator).fit(pairs, data.train["rating"].to_numpy()).predict(data.test[["user_id", "movie_id"]].to_numpy())
+        from_array = (
+            clone(estimator)
+            .fit(pairs, data.train["rating"].to_numpy())
+            .predict(data.test[["user_id", "movie_id"]].to_numpy())
+        )
         np.testing.assert_array_equal(from_array, fitted.predict(data.test))
     shuffled = clone(estimator).fit(data.train.sample(frac=1, random_state=0)).predict(data.test)
     np.testing.assert_allclose(shuffled, fitted.predict(data.test), atol=1e-6)
 
 
 def test_two_fits_with_a_seed_are_equal_bit_for_bit(estimator, data, fitted):
-    np.testing.assert_array_equal(clone(estimator).fit(data.train).predict(data.test), fitted.predict(data.test))
+    np.testing.assert_array_equal(
+        clone(estimator).fit(data.train).predict(data.test), fitted.predict(data.test)
+    )
 
 
 def test_predictions_are_finite_on_the_scale_and_explained(fitted, data):
-    strangers = pd.DataFrame(dict(user_id=[-5, data.user_ids[0], -5], movie_id=[data.movie_ids[0], 10**9, 10**9], date=data.train["date"].iloc[:3]))
+    strangers = pd.DataFrame(
+        dict(
+            user_id=[-5, data.user_ids[0], -5],
+            movie_id=[data.movie_ids[0], 10**9, 10**9],
+            date=data.train["date"].iloc[:3],
+        )
+    )
     asked = pd.concat([data.test[["user_id", "movie_id", "date"]], strangers], ignore_index=True)
     prediction, reason = fitted.predict(asked, return_reason=True)
     assert prediction.dtype == np.float64 and prediction.shape == (len(asked),)
@@ -97,7 +103,9 @@ def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
     pairs = table.assign(user_id=user, date=data.train["date"].max())
     np.testing.assert_allclose(fitted.predict(pairs), table["prediction"])
     several = fitted.recommend([user, -1], n=7)
-    pd.testing.assert_frame_equal(several[several["user_id"] == user].drop(columns="user_id"), table, atol=1e-5)
+    pd.testing.assert_frame_equal(
+        several[several["user_id"] == user].drop(columns="user_id"), table, atol=1e-5
+    )
     assert len(several) == 14 and fitted.recommend([], n=7).empty
     assert len(fitted.recommend(-1, n=3)) == 3  # a stranger gets what everybody likes
     assert len(fitted.recommend(user, n=0)) == 0
@@ -106,16 +114,28 @@ def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
 
 
 def test_similar_users_and_movies(fitted, data):
-    for table, name, one in ((fitted.similar_users(data.user_ids[0], 4), "user_id", data.user_ids[0]),
-                             (fitted.similar_movies(data.train["movie_id"].iloc[0], 4), "movie_id", data.train["movie_id"].iloc[0])):
+    for table, name, one in (
+        (fitted.similar_users(data.user_ids[0], 4), "user_id", data.user_ids[0]),
+        (
+            fitted.similar_movies(data.train["movie_id"].iloc[0], 4),
+            "movie_id",
+            data.train["movie_id"].iloc[0],
+        ),
+    ):
         assert len(table) == 4 and one not in set(table[name])
-        assert table["similarity"].is_monotonic_decreasing and table["similarity"].abs().max() <= 1 + 1e-5
+        assert (
+            table["similarity"].is_monotonic_decreasing
+            and table["similarity"].abs().max() <= 1 + 1e-5
+        )
     with pytest.raises(KeyError, match="-77"):
         fitted.similar_users(-77)
 
 
 def test_explanations_add_up(fitted, data):
-    for user, movie in data.test[["user_id", "movie_id"]].head(20).to_numpy().tolist() + [[-5, data.movie_ids[0]], [-5, -5]]:
+    for user, movie in data.test[["user_id", "movie_id"]].head(20).to_numpy().tolist() + [
+        [-5, data.movie_ids[0]],
+        [-5, -5],
+    ]:
         total = fitted.explain(user, movie)["contribution"].sum()
         pair = pd.DataFrame(dict(user_id=[user], movie_id=[movie], date=data.train["date"].max()))
         assert np.clip(total, 1, 5) == pytest.approx(fitted.predict(pair)[0], abs=1e-4)
@@ -125,7 +145,10 @@ def test_saved_models_predict_the_same(fitted, data, tmp_path):
     again = type(fitted).load(fitted.save(tmp_path / "model.npz"))
     np.testing.assert_array_equal(again.predict(data.test), fitted.predict(data.test))
     assert again.get_params() == fitted.get_params()
-    assert again.recommend(data.user_ids[0])["title"].tolist() == fitted.recommend(data.user_ids[0])["title"].tolist()
+    assert (
+        again.recommend(data.user_ids[0])["title"].tolist()
+        == fitted.recommend(data.user_ids[0])["title"].tolist()
+    )
     assert type(RatingEstimator.load(tmp_path / "model.npz")) is type(fitted)
     assert [p.name for p in tmp_path.iterdir()] == ["model.npz"]
 
@@ -135,6 +158,7 @@ def test_a_model_of_another_kind_is_refused(data, tmp_path):
     with pytest.raises(ValueError, match="BaselinePredictor"):
         UserCF.load(tmp_path / "model.npz")
     from thu_big_data_ml.estimators._saving import save_arrays
+
     for settings in ({}, {"class": "UserCF", "attributes": {"matrix_": {"csr": [1, 1]}}}):
         with pytest.raises(ValueError, match="model.npz"):
             UserCF.load(save_arrays(tmp_path / "model.npz", {}, settings))
@@ -142,16 +166,26 @@ def test_a_model_of_another_kind_is_refused(data, tmp_path):
 
 def test_unfitted_models_say_so(estimator):
     from sklearn.exceptions import NotFittedError
-    for ask in (lambda: estimator.predict([[1, 1]]), lambda: estimator.recommend(1), lambda: estimator.save("nowhere.npz")):
+
+    for ask in (
+        lambda: estimator.predict([[1, 1]]),
+        lambda: estimator.recommend(1),
+        lambda: estimator.save("nowhere.npz"),
+    ):
         with pytest.raises(NotFittedError):
             ask()
 
 
 def test_text_ids(estimator, data):
-    texts = data.train.assign(user_id="u" + data.train["user_id"].astype(str), movie_id="m" + data.train["movie_id"].astype(str))
+    texts = data.train.assign(
+        user_id="u" + data.train["user_id"].astype(str),
+        movie_id="m" + data.train["movie_id"].astype(str),
+    )
     model = estimator.fit(texts)
     assert model.recommend("u5")["movie_id"].str.startswith("m").all()
-    asked = pd.DataFrame(dict(user_id=["u5", "x"], movie_id=["m3", "y"], date=["2005-01-01", "2005-12-31"]))
+    asked = pd.DataFrame(
+        dict(user_id=["u5", "x"], movie_id=["m3", "y"], date=["2005-01-01", "2005-12-31"])
+    )
     assert np.isfinite(model.predict(asked)).all()
     with pytest.raises(TypeError, match="texts"):
         model.predict(asked.assign(user_id=5))
@@ -171,31 +205,53 @@ def test_objects_that_are_integers_are_integers():
 def test_scikit_learn_tools(estimator, data):
     X, y = data.train[["user_id", "movie_id", "date"]], data.train["rating"]
     folds = KFold(2, shuffle=True, random_state=0)
-    assert (cross_val_score(estimator, X, y, cv=folds, scoring="neg_root_mean_squared_error") > -1.3).all()
-    assert np.isfinite(make_pipeline(FunctionTransformer(), clone(estimator)).fit(X, y).predict(X)).all()
-    name, values = {"BaselinePredictor": ("user_damping", [1, 10]), "UserCF": ("shrinkage", [0, 10])}.get(type(estimator).__name__, ("n_factors", [2, 4]))
-    search = GridSearchCV(estimator, {name: values}, cv=folds, scoring="neg_root_mean_squared_error").fit(X, y)
-    assert search.best_params_[name] in values and np.isfinite(search.predict(X)).all()
+    assert (
+        cross_val_score(estimator, X, y, cv=folds, scoring="neg_root_mean_squared_error") > -1.3
+    ).all()
+    assert np.isfinite(
+        make_pipeline(FunctionTransformer(), clone(estimator)).fit(X, y).predict(X)
+    ).all()
+    parameter, values = {
+        "BaselinePredictor": ("user_damping", [1, 10]),
+        "UserCF": ("shrinkage", [0, 10]),
+    }.get(type(estimator).__name__, ("n_factors", [2, 4]))
+    search = GridSearchCV(
+        estimator, {parameter: values}, cv=folds, scoring="neg_root_mean_squared_error"
+    ).fit(X, y)
+    assert search.best_params_[parameter] in values and np.isfinite(search.predict(X)).all()
 
 
-@pytest.mark.parametrize("frame", [
-    pd.DataFrame(dict(user_id=[7], movie_id=[9], rating=[4.0])),
-    pd.DataFrame(dict(user_id=[7, 7], movie_id=[9, 10], rating=[4.0, 2.0])),
-    pd.DataFrame(dict(user_id=[7, 2**40], movie_id=[9, 9], rating=[0.5, 4.5])),
-], ids=["one rating", "one user", "one movie"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(dict(user_id=[7], movie_id=[9], rating=[4.0])),
+        pd.DataFrame(dict(user_id=[7, 7], movie_id=[9, 10], rating=[4.0, 2.0])),
+        pd.DataFrame(dict(user_id=[7, 2**40], movie_id=[9, 9], rating=[0.5, 4.5])),
+    ],
+    ids=["one rating", "one user", "one movie"],
+)
 def test_tiny_inputs(estimator, frame):
     frame = frame.assign(date="2005-01-01")
     prediction = estimator.fit(frame).predict(frame)
-    assert np.isfinite(prediction).all() and prediction.min() >= frame["rating"].min() and prediction.max() <= frame["rating"].max()
+    assert (
+        np.isfinite(prediction).all()
+        and prediction.min() >= frame["rating"].min()
+        and prediction.max() <= frame["rating"].max()
+    )
 
 
 def test_bad_ratings_are_refused_by_row(estimator, data):
     good = data.train.head(10).reset_index(drop=True)
     for value in (np.nan, np.inf, 9):
         with pytest.raises(ValueError, match=r"rows \[4\]"):
-            clone(estimator).set_params(rating_scale=(1, 5)).fit(good.assign(rating=good["rating"].where(good.index != 4, value)))
+            clone(estimator).set_params(rating_scale=(1, 5)).fit(
+                good.assign(rating=good["rating"].where(good.index != 4, value))
+            )
     twice = pd.concat([good, good.head(1).assign(rating=1)], ignore_index=True)
-    with pytest.raises(ValueError, match=f"rows 0 and 10 both rate movie {good['movie_id'][0]} by user {good['user_id'][0]}"):
+    with pytest.raises(
+        ValueError,
+        match=f"rows 0 and 10 both rate movie {good['movie_id'][0]} by user {good['user_id'][0]}",
+    ):
         clone(estimator).fit(twice)
     assert clone(estimator).set_params(duplicates="last").fit(twice).matrix_.nnz == 10
     with pytest.raises(ValueError, match="no column movie_id"):
@@ -208,7 +264,9 @@ def test_bad_ratings_are_refused_by_row(estimator, data):
 
 def test_test_ratings_do_not_leak(estimator, data):
     "A model and its predictions do not depend on the ratings it is asked to predict."
-    shuffled = data.test.assign(rating=data.test["rating"].sample(frac=1, random_state=0).to_numpy())
+    shuffled = data.test.assign(
+        rating=data.test["rating"].sample(frac=1, random_state=0).to_numpy()
+    )
     model = estimator.fit(data.train)
     np.testing.assert_array_equal(model.predict(data.test), model.predict(shuffled))
 
@@ -217,8 +275,15 @@ def test_a_blend_by_scikit_learn(data):
     "Tables with ids and dates pass through scikit-learn's stacking, and the blend is no worse than its parts."
     from sklearn.ensemble import StackingRegressor
     from sklearn.linear_model import RidgeCV
+
     X, y = data.train.drop(columns="rating"), data.train["rating"]
     parts = [(name, clone(estimators[name])) for name in ("user_knn", "mf", "mf_gibbs_time")]
     blend = StackingRegressor(parts, RidgeCV(), cv=KFold(3, shuffle=True, random_state=0)).fit(X, y)
-    errors = [rmse(data.test["rating"], model.predict(data.test.drop(columns="rating"))) for model in (blend, *blend.estimators_)]
-    assert errors[0] < min(errors[1:]) + 0.01 and all(model.last_date_ is None or model.last_date_ == X["date"].max() for model in blend.estimators_)
+    errors = [
+        rmse(data.test["rating"], model.predict(data.test.drop(columns="rating")))
+        for model in (blend, *blend.estimators_)
+    ]
+    assert errors[0] < min(errors[1:]) + 0.01 and all(
+        model.last_date_ is None or model.last_date_ == X["date"].max()
+        for model in blend.estimators_
+    )

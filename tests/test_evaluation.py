@@ -1,4 +1,5 @@
 "Metrics, standard errors and splits by time."
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +9,12 @@ from thu_big_data_ml.data.ratings import split_ratings
 from thu_big_data_ml.data.sources import load_ratings
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.metrics import (
-    calibration, interval_coverage, mean_and_error, paired_difference, ranking_at, rmse,
+    calibration,
+    interval_coverage,
+    mean_and_error,
+    paired_difference,
+    ranking_at,
+    rmse,
     rmse_and_error,
 )
 
@@ -27,15 +33,23 @@ def test_standard_errors_are_the_scatter_of_repeated_samples():
     grouped, alone = (np.mean([mean_and_error(s, g)[1] for s in samples]) for g in (groups, None))
     assert grouped == pytest.approx(scatter, rel=0.15) and alone < scatter / 2
     errors = [rmse_and_error(s, np.zeros(2000), groups) for s in samples]
-    assert np.mean([e for _, e in errors]) == pytest.approx(np.std([r for r, _ in errors]), rel=0.15)
+    assert np.mean([e for _, e in errors]) == pytest.approx(
+        np.std([r for r, _ in errors]), rel=0.15
+    )
 
 
 def test_paired_differences_are_antisymmetric_and_zero_of_the_same():
     rng = np.random.default_rng(1)
     y, a, b = rng.normal(size=(3, 500))
     there, back = paired_difference(y, a, b), paired_difference(y, b, a)
-    assert there["difference"] == pytest.approx(rmse(y, a) - rmse(y, b)) == pytest.approx(-back["difference"])
-    assert there["ratio"] == pytest.approx(-back["ratio"]) and there["standard_error"] == pytest.approx(back["standard_error"])
+    assert (
+        there["difference"]
+        == pytest.approx(rmse(y, a) - rmse(y, b))
+        == pytest.approx(-back["difference"])
+    )
+    assert there["ratio"] == pytest.approx(-back["ratio"]) and there[
+        "standard_error"
+    ] == pytest.approx(back["standard_error"])
     assert paired_difference(y, a, a)["difference"] == 0
 
 
@@ -48,18 +62,33 @@ def test_ranking_is_that_of_a_sorted_list(ratings):
         assert (user in table.index) == (len(part) > 5 and relevant.any())
         if user in table.index:
             hits = relevant[part["prediction"].nlargest(5).index].sum()
-            expected = [len(part), relevant.sum(), hits / 5, hits / relevant.sum(), ndcg_score([relevant], [part["prediction"]], k=5)]
+            expected = [
+                len(part),
+                relevant.sum(),
+                hits / 5,
+                hits / relevant.sum(),
+                ndcg_score([relevant], [part["prediction"]], k=5),
+            ]
             np.testing.assert_allclose(table.loc[user].to_numpy(float), expected)
     perfect = ranking_at(ratings["user_id"], ratings["rating"], ratings["rating"], k=5)
     assert np.allclose(perfect["ndcg"], 1) and (perfect["precision"] >= table["precision"]).all()
-    shuffled = ranking_at(ratings["user_id"].to_numpy(), ratings["rating"], np.zeros(len(ratings)), k=5)
+    shuffled = ranking_at(
+        ratings["user_id"].to_numpy(), ratings["rating"], np.zeros(len(ratings)), k=5
+    )
     assert np.allclose(shuffled["precision"], shuffled["n_relevant"] / shuffled["n_candidates"])
 
 
-@pytest.mark.parametrize("ask", [
-    lambda bad: rmse_and_error([3, 4], bad), lambda bad: paired_difference([3, 4], [3, 4], bad), lambda bad: ranking_at([1, 1], [3, 4], bad),
-    lambda bad: calibration([3, 4], bad), lambda bad: interval_coverage([3, 4], [3, 4], bad), lambda bad: mean_and_error(bad, [1, 2]),
-])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda bad: rmse_and_error([3, 4], bad),
+        lambda bad: paired_difference([3, 4], [3, 4], bad),
+        lambda bad: ranking_at([1, 1], [3, 4], bad),
+        lambda bad: calibration([3, 4], bad),
+        lambda bad: interval_coverage([3, 4], [3, 4], bad),
+        lambda bad: mean_and_error(bad, [1, 2]),
+    ],
+)
 @pytest.mark.parametrize("bad", [[np.nan, 3], [np.inf, 3], [3], [], [1, 2, 3]])
 def test_bad_columns_are_refused(ask, bad):
     with pytest.raises(ValueError):
@@ -73,10 +102,18 @@ def test_negative_deviations_are_refused_by_row():
 
 def test_the_latest_of_each_user_are_held_out(ratings):
     train, test = split_ratings(ratings, 0.2, order="user_time")
-    assert len(train) + len(test) == len(ratings) and not pd.concat([train, test]).duplicated(["user_id", "movie_id"]).any()
-    assert (test.groupby("user_id")["date"].min() >= train.groupby("user_id")["date"].max().reindex(test["user_id"].unique()).sort_index()).all()
+    assert (
+        len(train) + len(test) == len(ratings)
+        and not pd.concat([train, test]).duplicated(["user_id", "movie_id"]).any()
+    )
+    assert (
+        test.groupby("user_id")["date"].min()
+        >= train.groupby("user_id")["date"].max().reindex(test["user_id"].unique()).sort_index()
+    ).all()
     counts = ratings["user_id"].value_counts().sort_index()
-    np.testing.assert_array_equal(test["user_id"].value_counts().reindex(counts.index, fill_value=0), counts // 5)
+    np.testing.assert_array_equal(
+        test["user_id"].value_counts().reindex(counts.index, fill_value=0), counts // 5
+    )
 
 
 def test_the_latest_of_all_are_held_out(ratings):
@@ -88,7 +125,13 @@ def test_the_latest_of_all_are_held_out(ratings):
 
 
 def test_orders_reach_load_ratings(tmp_path):
-    (tmp_path / "ratings.txt").write_text("".join(f"{u} {m} {(u * m) % 5 + 1} 2005-01-{(u + 2 * m) % 28 + 1:02d}\n" for u in range(1, 9) for m in range(1, 12)))
+    (tmp_path / "ratings.txt").write_text(
+        "".join(
+            f"{u} {m} {(u * m) % 5 + 1} 2005-01-{(u + 2 * m) % 28 + 1:02d}\n"
+            for u in range(1, 9)
+            for m in range(1, 12)
+        )
+    )
     by_time = load_ratings(tmp_path, order="time")
     assert by_time.train["date"].max() <= by_time.test["date"].min()
     assert set(load_ratings(tmp_path, order="user_time").test["user_id"]) == set(range(1, 9))

@@ -1,16 +1,18 @@
 "The fast ways against the naive oracle, on matrices that hypothesis thinks up."
+
 from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.metrics.pairwise import cosine_similarity
 
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
+from thu_big_data_ml.neighbors._kernels import nearest_first, rated_bits, weigh_few, weigh_walking
 from thu_big_data_ml.neighbors._similarity_kernels import similarity_by_blocks, sort_ratings
 from thu_big_data_ml.neighbors.similarity import center_for
-from thu_big_data_ml.neighbors._kernels import nearest_first, rated_bits, weigh_few, weigh_walking
 
 
 @st.composite
@@ -19,7 +21,11 @@ def rating_matrices(draw):
     n, m = draw(st.integers(1, 70)), draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     step = draw(st.sampled_from([1, 0.5]))
-    R = rng.integers(1, 5 / step + 1, (n, m)) * step * (rng.random((n, m)) < draw(st.floats(0.02, 0.9)))
+    R = (
+        rng.integers(1, 5 / step + 1, (n, m))
+        * step
+        * (rng.random((n, m)) < draw(st.floats(0.02, 0.9)))
+    )
     R[rng.random(n) < 0.2] = 0
     R[:, rng.random(m) < 0.2] = 0
     return R
@@ -29,7 +35,9 @@ def similarities(R, metric="cosine", shrinkage=0, users=None):
     "By the way that the library chooses, and block by block in any case."
     R = csr_matrix(R)
     ratings = sort_ratings(center_for(R, metric, None), grouped=metric == "cosine")
-    return user_similarity(R, metric, shrinkage=shrinkage, users=users, device="cpu"), similarity_by_blocks(ratings, metric, shrinkage, 0, users)
+    return user_similarity(
+        R, metric, shrinkage=shrinkage, users=users, device="cpu"
+    ), similarity_by_blocks(ratings, metric, shrinkage, 0, users)
 
 
 @given(R=rating_matrices())
@@ -40,19 +48,30 @@ def test_masked_product_equals_the_loop(R):
     np.testing.assert_allclose(masked_product(S, R), loop, atol=1e-6)
 
 
-@given(R=rating_matrices(), center=st.sampled_from([None, "mean", "zscore", "baseline"]), metric=st.sampled_from(["cosine", "corated", "pearson"]),
-       negative=st.sampled_from(["drop", "keep"]), exclude_self=st.booleans(), k=st.sampled_from([None, 1, 3]), few=st.sampled_from([0, 2**33]))
+@given(
+    R=rating_matrices(),
+    center=st.sampled_from([None, "mean", "zscore", "baseline"]),
+    metric=st.sampled_from(["cosine", "corated", "pearson"]),
+    negative=st.sampled_from(["drop", "keep"]),
+    exclude_self=st.booleans(),
+    k=st.sampled_from([None, 1, 3]),
+    few=st.sampled_from([0, 2**33]),
+)
 @settings(max_examples=100, deadline=None)
 def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k, few):
     if not R.any():
         return
     u, i = np.nonzero(R)
     with patch("thu_big_data_ml.neighbors.similarity.few_products", few):  # none: block by block
-        model = UserCF(k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu").fit(np.stack([u, i], 1), R[u, i])
+        model = UserCF(
+            k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu"
+        ).fit(np.stack([u, i], 1), R[u, i])
     E = np.full(model.matrix_.shape, np.nan)
     rows, columns = model.matrix_.nonzero()
     level = model.user_level_[:, None] + model.movie_level_
-    E[rows, columns] = (np.asarray(model.matrix_[rows, columns]).ravel() - level[rows, columns]) / model.scale_[rows]
+    E[rows, columns] = (
+        np.asarray(model.matrix_[rows, columns]).ravel() - level[rows, columns]
+    ) / model.scale_[rows]
     S = model.similarity_
     expected = np.empty(E.shape)
     for a in range(len(E)):
@@ -61,13 +80,27 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k,
             if k is not None:  # the k largest, ties in order of position
                 weight[np.argsort(-np.abs(weight), kind="stable")[k:]] = 0
             total = np.abs(weight).sum()
-            expected[a, b] = level[a, b] + model.scale_[a] * np.nansum(weight * np.nan_to_num(E[:, b])) / total if total > 0 else model._baseline(np.array([a]), np.array([b]))[0]
+            expected[a, b] = (
+                level[a, b] + model.scale_[a] * np.nansum(weight * np.nan_to_num(E[:, b])) / total
+                if total > 0
+                else model._baseline(np.array([a]), np.array([b]))[0]
+            )
     np.testing.assert_allclose(model.predict_matrix(), expected, atol=1e-4)
-    pairs = np.stack(np.meshgrid(model.user_ids_, model.movie_ids_, indexing="ij"), -1).reshape(-1, 2)
-    np.testing.assert_allclose(model.predict(pairs), np.clip(expected, *model.rating_scale_).ravel(), atol=1e-4)
+    pairs = np.stack(np.meshgrid(model.user_ids_, model.movie_ids_, indexing="ij"), -1).reshape(
+        -1, 2
+    )
+    np.testing.assert_allclose(
+        model.predict(pairs), np.clip(expected, *model.rating_scale_).ravel(), atol=1e-4
+    )
 
 
-@given(n=st.integers(1, 300), density=st.floats(0.05, 1), levels=st.integers(1, 5), k=st.integers(1, 40), seed=st.integers(0, 1000))
+@given(
+    n=st.integers(1, 300),
+    density=st.floats(0.05, 1),
+    levels=st.integers(1, 5),
+    k=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+)
 @settings(max_examples=60, deadline=None)
 def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, levels, k, seed):
     rng = np.random.default_rng(seed)
@@ -76,8 +109,12 @@ def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, l
     ratings = rng.integers(1, 6, len(raters)).astype(np.float32)
     bits, before = rated_bits(np.array([0, len(raters)]), raters, n)
     few = weigh_few(weights, raters, ratings, k)
-    assert (*few, True) == weigh_walking(weights, nearest_first(weights[None])[0], bits[0], before[0], ratings, k)
-    *walked, arrived = weigh_walking(weights, nearest_first(weights[None], 1 + n // 3)[0], bits[0], before[0], ratings, k)
+    assert (*few, True) == weigh_walking(
+        weights, nearest_first(weights[None])[0], bits[0], before[0], ratings, k
+    )
+    *walked, arrived = weigh_walking(
+        weights, nearest_first(weights[None], 1 + n // 3)[0], bits[0], before[0], ratings, k
+    )
     assert not arrived or tuple(walked) == few
     nearest = raters[np.argsort(-np.abs(weights[raters]), kind="stable")[:k]]
     assert few[1] == np.abs(weights[nearest]).sum()
@@ -88,12 +125,20 @@ def test_both_ways_to_the_nearest_agree_and_break_ties_by_position(n, density, l
 def test_similarity_is_symmetric_bounded_and_one_with_oneself(R):
     for metric in ("cosine", "corated", "pearson"):
         for S in similarities(R, metric):
-            assert S.dtype == np.float32 and np.array_equal(S, S.T) and np.abs(S).max(initial=0) <= 1 + 1e-5
+            assert (
+                S.dtype == np.float32
+                and np.array_equal(S, S.T)
+                and np.abs(S).max(initial=0) <= 1 + 1e-5
+            )
     for S in similarities(R):
         np.testing.assert_allclose(np.diag(S), R.any(axis=1).astype(float), atol=1e-6)
 
 
-@pytest.mark.parametrize("values", [[1, 2, 3, 4, 5], [0.5, 3.5, 5], [1.1, -2.3]], ids=["whole stars", "half stars", "reals"])
+@pytest.mark.parametrize(
+    "values",
+    [[1, 2, 3, 4, 5], [0.5, 3.5, 5], [1.1, -2.3]],
+    ids=["whole stars", "half stars", "reals"],
+)
 @pytest.mark.parametrize("n_users", [1, 31, 32, 33, 63, 64, 65, 1000])
 def test_awkward_numbers_of_users(n_users, values):
     rng = np.random.default_rng(n_users)
@@ -108,10 +153,18 @@ def test_awkward_numbers_of_users(n_users, values):
 @pytest.mark.parametrize("n_users", [65_535, 65_537])
 def test_more_users_than_16_bits_can_number(n_users):
     rng = np.random.default_rng(0)
-    R = csr_matrix((rng.integers(1, 6, 4 * n_users).astype(float), (np.repeat(np.arange(n_users), 4), rng.integers(0, 500, 4 * n_users))), shape=(n_users, 500))
+    R = csr_matrix(
+        (
+            rng.integers(1, 6, 4 * n_users).astype(float),
+            (np.repeat(np.arange(n_users), 4), rng.integers(0, 500, 4 * n_users)),
+        ),
+        shape=(n_users, 500),
+    )
     R.data = np.minimum(R.data, 5)  # a pair drawn twice
     some = np.array([0, 1, n_users - 2, n_users - 1])
-    np.testing.assert_allclose(user_similarity(R, users=some, device="cpu"), cosine_similarity(R[some], R), atol=1e-6)
+    np.testing.assert_allclose(
+        user_similarity(R, users=some, device="cpu"), cosine_similarity(R[some], R), atol=1e-6
+    )
 
 
 def test_products_too_large_for_sixteen_bits_stay_exact():
@@ -123,5 +176,7 @@ def test_products_too_large_for_sixteen_bits_stay_exact():
 
 
 def test_movie_ids_beyond_16_bits():
-    R = csr_matrix((np.array([5.0, 4, 3]), ([0, 1, 1], [70_000, 70_000, 4_464])), shape=(2, 70_001))  # 70,000 - 65,536 = 4,464
+    R = csr_matrix(
+        (np.array([5.0, 4, 3]), ([0, 1, 1], [70_000, 70_000, 4_464])), shape=(2, 70_001)
+    )  # 70,000 - 65,536 = 4,464
     assert [S[0, 1] for S in similarities(R)] == pytest.approx([4 / 5] * 2)

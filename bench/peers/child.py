@@ -3,6 +3,7 @@
 A model is a function of a stopwatch, the split, the threads and options; it returns predictions at the test pairs, NaN where it has none
 (or predictions, and whether the model proper made them), or None where it predicts no ratings. A trainer is a generator that yields, after each pass over the ratings, a function that predicts.
 """
+
 import json
 import os
 import sys
@@ -35,25 +36,33 @@ def rows_of(table: dict, n: int) -> np.ndarray:
 def frame(split, **columns):
     "The training ratings as a DataFrame with the column names that are asked for."
     import pandas as pd
+
     return pd.DataFrame({name: getattr(split, field) for name, field in columns.items()})
 
 
 # Surprise
 
+
 def surprise_data(split):
     import surprise
+
     reader = surprise.Reader(rating_scale=(float(split.r.min()), float(split.r.max())))
-    return surprise.Dataset.load_from_df(frame(split, u="u", i="i", r="r"), reader).build_full_trainset()
+    return surprise.Dataset.load_from_df(
+        frame(split, u="u", i="i", r="r"), reader
+    ).build_full_trainset()
 
 
 def surprise_pairs(model, split):
     "Predictions, and whether a neighbour took part; a movie that is unknown has none."
     predicted = [model.predict(u, i) for u, i in zip(split.tu.tolist(), split.ti.tolist())]
-    return np.array([p.est for p in predicted]), np.array([p.details.get("actual_k", 0) > 0 for p in predicted])
+    return np.array([p.est for p in predicted]), np.array(
+        [p.details.get("actual_k", 0) > 0 for p in predicted]
+    )
 
 
 def surprise_factors(lap, split, threads, k, epochs, rate, penalty):
     import surprise
+
     data = lap("prepare", surprise_data, split)
     model = surprise.SVD(n_factors=k, n_epochs=epochs, lr_all=rate, reg_all=penalty, random_state=0)
     lap("fit", model.fit, data)
@@ -62,24 +71,35 @@ def surprise_factors(lap, split, threads, k, epochs, rate, penalty):
 
 def surprise_neighbours(lap, split, threads, k, similarity, **options):
     import surprise
+
     data = lap("prepare", surprise_data, split)
     biases = dict(method="als", reg_u=8, reg_i=5, n_epochs=10)
     kind = surprise.KNNBasic if similarity == "cosine" else surprise.KNNBaseline
-    model = kind(k=k, sim_options=dict(name=similarity, user_based=True, **options), bsl_options=biases, verbose=False)
+    model = kind(
+        k=k,
+        sim_options=dict(name=similarity, user_based=True, **options),
+        bsl_options=biases,
+        verbose=False,
+    )
     lap("fit", model.fit, data)
     P, made = lap("predict", surprise_pairs, model, split)
-    return (np.where(made, P, np.nan) if similarity == "cosine" else P), made  # without biases of its own it answers with the mean
+    return (
+        np.where(made, P, np.nan) if similarity == "cosine" else P
+    ), made  # without biases of its own it answers with the mean
 
 
 # LensKit
 
+
 def lenskit_data(split):
     from lenskit.data import from_interactions_df
+
     return from_interactions_df(frame(split, user_id="u", item_id="i", rating="r"))
 
 
 def lenskit_pairs(model, split):
     from lenskit.data import ItemList
+
     order = np.argsort(split.tu, kind="stable")
     users, first = np.unique(split.tu[order], return_index=True)
     P = np.full(len(order), np.nan)
@@ -90,6 +110,7 @@ def lenskit_pairs(model, split):
 
 def lenskit_neighbours(lap, split, threads, k):
     from lenskit.knn import UserKNNScorer
+
     data = lap("prepare", lenskit_data, split)
     model = UserKNNScorer(max_nbrs=k, feedback="explicit")
     lap("fit", model.train, data)
@@ -98,8 +119,11 @@ def lenskit_neighbours(lap, split, threads, k):
 
 def lenskit_factors(lap, split, threads, k, epochs, penalty):
     from lenskit.als import BiasedMFScorer
+
     data = lap("prepare", lenskit_data, split)
-    model = BiasedMFScorer(features=k, epochs=epochs, regularization=penalty, user_embeddings="prefer")
+    model = BiasedMFScorer(
+        features=k, epochs=epochs, regularization=penalty, user_embeddings="prefer"
+    )
     lap("fit", model.train, data)
     return lap("predict", lenskit_pairs, model, split)
 
@@ -107,6 +131,7 @@ def lenskit_factors(lap, split, threads, k, epochs, penalty):
 def lenskit_trainer(split, threads, k, penalty):
     from lenskit.als import BiasedMFScorer
     from lenskit.training import TrainingOptions
+
     model = BiasedMFScorer(features=k, regularization=penalty, user_embeddings="prefer")
     trainer = model.create_trainer(lenskit_data(split), TrainingOptions(rng=0))
     while True:
@@ -116,28 +141,45 @@ def lenskit_trainer(split, threads, k, penalty):
 
 # Cornac
 
+
 def cornac_data(split):
     from cornac.data import Dataset
+
     return Dataset.from_uir(list(zip(split.u.tolist(), split.i.tolist(), split.r.tolist())))
 
 
 def cornac_pairs(model, data, split):
     users, movies = rows_of(data.uid_map, split.n_users), rows_of(data.iid_map, split.n_movies)
-    return with_bias(split, users, movies, model.global_mean, model.u_biases, model.i_biases, model.u_factors, model.i_factors)
+    return with_bias(
+        split,
+        users,
+        movies,
+        model.global_mean,
+        model.u_biases,
+        model.i_biases,
+        model.u_factors,
+        model.i_factors,
+    )
 
 
 def cornac_factors(lap, split, threads, k, epochs, rate, penalty):
     import cornac
+
     data = lap("prepare", cornac_data, split)
-    model = cornac.models.MF(k=k, max_iter=epochs, learning_rate=rate, lambda_reg=penalty, num_threads=threads)
+    model = cornac.models.MF(
+        k=k, max_iter=epochs, learning_rate=rate, lambda_reg=penalty, num_threads=threads
+    )
     lap("fit", model.fit, data)
     return lap("predict", cornac_pairs, model, data, split)
 
 
 def cornac_trainer(split, threads, k, rate, penalty):
     import cornac
+
     data = cornac_data(split)
-    model = cornac.models.MF(k=k, max_iter=1, learning_rate=rate, lambda_reg=penalty, num_threads=threads)
+    model = cornac.models.MF(
+        k=k, max_iter=1, learning_rate=rate, lambda_reg=penalty, num_threads=threads
+    )
     while True:
         model.fit(data)  # goes on from the factors that it has
         yield lambda: cornac_pairs(model, data, split)
@@ -145,50 +187,108 @@ def cornac_trainer(split, threads, k, rate, penalty):
 
 def cornac_neighbours(lap, split, threads, k):
     import cornac
+
     data = lap("prepare", cornac_data, split)
     model = cornac.models.UserKNN(k=k, similarity="pearson", num_threads=threads, verbose=False)
     lap("fit", model.fit, data)
-    users, movies = rows_of(data.uid_map, split.n_users)[split.tu], rows_of(data.iid_map, split.n_movies)[split.ti]
-    rate = lambda: np.array([model.score(u, i) if u >= 0 and i >= 0 else np.nan for u, i in zip(users.tolist(), movies.tolist())], float)
+    users, movies = (
+        rows_of(data.uid_map, split.n_users)[split.tu],
+        rows_of(data.iid_map, split.n_movies)[split.ti],
+    )
+
+    def rate():
+        return np.array(
+            [
+                model.score(u, i) if u >= 0 and i >= 0 else np.nan
+                for u, i in zip(users.tolist(), movies.tolist())
+            ],
+            float,
+        )
+
     return lap("predict", rate)
 
 
 # implicit ranks and predicts no ratings: only its similarities can be compared
 
+
 def implicit_neighbours(lap, split, threads, k):
     from implicit.nearest_neighbours import CosineRecommender
     from scipy.sparse import csr_matrix
-    R = lap("prepare", lambda: csr_matrix((split.r.astype(np.float64), (split.i, split.u)), shape=(split.n_movies, split.n_users)))
+
+    R = lap(
+        "prepare",
+        lambda: csr_matrix(
+            (split.r.astype(np.float64), (split.i, split.u)), shape=(split.n_movies, split.n_users)
+        ),
+    )
     lap("fit", CosineRecommender(K=k, num_threads=threads).fit, R, show_progress=False)
 
 
 # cmfrec
 
+
 def cmfrec_factors(lap, split, threads, k, epochs, penalty):
     import cmfrec
+
     data = lap("prepare", frame, split, UserId="u", ItemId="i", Rating="r")
-    model = cmfrec.CMF(k=k, lambda_=penalty, niter=epochs, use_cg=True, use_float=True, nthreads=threads, verbose=False, precompute_for_predictions=False, random_state=1)
+    model = cmfrec.CMF(
+        k=k,
+        lambda_=penalty,
+        niter=epochs,
+        use_cg=True,
+        use_float=True,
+        nthreads=threads,
+        verbose=False,
+        precompute_for_predictions=False,
+        random_state=1,
+    )
     lap("fit", model.fit, data)
     return lap("predict", model.predict, split.tu, split.ti)
 
 
 # myFM
 
+
 def myfm_factors(lap, split, threads, k, epochs, implicit=False):
     import myfm
     from scipy.sparse import csr_matrix, diags, hstack, identity
-    R = csr_matrix((np.ones(len(split.u)), (split.u, split.i)), shape=(split.n_users, split.n_movies))
+
+    R = csr_matrix(
+        (np.ones(len(split.u)), (split.u, split.i)), shape=(split.n_users, split.n_movies)
+    )
+
     def features(R):  # a row's own column and, if asked for, whom or what it has rated
         own = identity(R.shape[0], format="csr")
-        return hstack([own, diags(1 / np.sqrt(np.maximum(R.getnnz(1), 1))) @ R], "csr") if implicit else own
+        return (
+            hstack([own, diags(1 / np.sqrt(np.maximum(R.getnnz(1), 1))) @ R], "csr")
+            if implicit
+            else own
+        )
+
     users, movies = lap("prepare", lambda: (features(R), features(R.T.tocsr())))
-    blocks = lambda u, i: [myfm.RelationBlock(u.astype(np.int64), users), myfm.RelationBlock(i.astype(np.int64), movies)]
+
+    def blocks(u, i):
+        return [
+            myfm.RelationBlock(u.astype(np.int64), users),
+            myfm.RelationBlock(i.astype(np.int64), movies),
+        ]
+
     model, (n, m) = myfm.MyFMRegressor(rank=k, random_seed=0), R.shape
-    lap("fit", model.fit, None, split.r.astype(float), X_rel=blocks(split.u, split.i), n_iter=epochs, n_kept_samples=epochs * 4 // 5, group_shapes=[n, m, m, n] if implicit else [n, m])
+    lap(
+        "fit",
+        model.fit,
+        None,
+        split.r.astype(float),
+        X_rel=blocks(split.u, split.i),
+        n_iter=epochs,
+        n_kept_samples=epochs * 4 // 5,
+        group_shapes=[n, m, m, n] if implicit else [n, m],
+    )
     return lap("predict", model.predict, None, blocks(split.tu, split.ti))
 
 
 # This library
+
 
 def our_predictions(lap, split, model):
     X, X_test = np.stack([split.u, split.i], 1), np.stack([split.tu, split.ti], 1)
@@ -199,46 +299,77 @@ def our_predictions(lap, split, model):
 
 def our_neighbours(lap, split, threads, k, **options):
     from thu_big_data_ml.neighbors.user_cf import UserCF
+
     return our_predictions(lap, split, UserCF(n_neighbors=k, device="cpu", **options))
 
 
 def our_similarity(lap, split, threads):
     from scipy.sparse import csr_matrix
+
     from thu_big_data_ml.neighbors.similarity import user_similarity
-    R = lap("prepare", lambda: csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies)))
+
+    R = lap(
+        "prepare",
+        lambda: csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies)),
+    )
     lap("fit", user_similarity, R, device="cpu")
 
 
 def our_factors(lap, split, threads, k, **options):
     from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
-    return our_predictions(lap, split, MatrixFactorizationRegressor(n_factors=k, n_neighbors=0, device="cpu", random_state=0, **options))
+
+    return our_predictions(
+        lap,
+        split,
+        MatrixFactorizationRegressor(
+            n_factors=k, n_neighbors=0, device="cpu", random_state=0, **options
+        ),
+    )
 
 
 def our_trainer(split, threads, k, solver, rate, penalty):
     from scipy.sparse import csr_matrix
+
     from thu_big_data_ml.factorization._kernels import predict_pairs
     from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
     from thu_big_data_ml.factorization.solvers import cpu_arrays
     from thu_big_data_ml.factorization.training import choose_solver
+
     kind, _ = choose_solver(solver, "cpu")
-    settings = dict(learning_rate=rate, learning_rate_decay=None, weight_decay=0.0, regularization=penalty, bias_regularization=3, bias=True)
+    settings = dict(
+        learning_rate=rate,
+        learning_rate_decay=None,
+        weight_decay=0.0,
+        regularization=penalty,
+        bias_regularization=3,
+        bias=True,
+    )
     R = csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies))
     model = MatrixFactorization(*R.shape, k, bias=True, mean=float(R.data.mean()), random_state=0)
     solver, epoch = kind(model, R, settings), 0
     while True:
         solver.epoch(epoch, seed=(0, epoch))
         epoch += 1
-        yield lambda: predict_pairs(split.tu.astype(np.int64), split.ti.astype(np.int64), *cpu_arrays(model), model.mean)
+        yield lambda: predict_pairs(
+            split.tu.astype(np.int64), split.ti.astype(np.int64), *cpu_arrays(model), model.mean
+        )
 
 
 models = {
     "surprise": dict(factors=surprise_factors, neighbours=surprise_neighbours),
-    "lenskit": dict(factors=lenskit_factors, neighbours=lenskit_neighbours, trainer=lenskit_trainer),
+    "lenskit": dict(
+        factors=lenskit_factors, neighbours=lenskit_neighbours, trainer=lenskit_trainer
+    ),
     "cornac": dict(factors=cornac_factors, neighbours=cornac_neighbours, trainer=cornac_trainer),
     "implicit": dict(similarity=implicit_neighbours),
     "cmfrec": dict(factors=cmfrec_factors),
     "myfm": dict(factors=myfm_factors),
-    "ours": dict(factors=our_factors, neighbours=our_neighbours, similarity=our_similarity, trainer=our_trainer),
+    "ours": dict(
+        factors=our_factors,
+        neighbours=our_neighbours,
+        similarity=our_similarity,
+        trainer=our_trainer,
+    ),
 }
 distributions = dict(surprise="scikit-surprise", ours="thu_big_data_ml")
 
@@ -255,9 +386,16 @@ class Laps(dict):
 
 def score(split, predicted) -> dict:
     "RMSE of predictions, clipped to the scale, the fallback where there is none; and over those only that the model proper made."
-    P, made = predicted if isinstance(predicted, tuple) else (np.array(predicted, float), np.isfinite(predicted))
+    P, made = (
+        predicted
+        if isinstance(predicted, tuple)
+        else (np.array(predicted, float), np.isfinite(predicted))
+    )
     P = np.clip(np.where(np.isfinite(P), P, split.fallback), split.r.min(), split.r.max())
-    error = lambda some: float(np.sqrt(np.mean((P[some] - split.tr[some]) ** 2)))
+
+    def error(some):
+        return float(np.sqrt(np.mean((P[some] - split.tr[some]) ** 2)))
+
     return dict(rmse=error(slice(None)), rmse_of_made=error(made), made=int(made.sum()))
 
 
@@ -266,8 +404,14 @@ def run(name, split, threads, model, **options) -> dict:
     lap = Laps()
     Path("/proc/self/clear_refs").write_text("5")
     P = models[name][model](lap, split, threads, **options)
-    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return dict(seconds=lap, peak_megabytes=round(peak / 1024)) | (score(split, P) if P is not None else {})
+    peak = next(
+        int(line.split()[1])
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
+    return dict(seconds=lap, peak_megabytes=round(peak / 1024)) | (
+        score(split, P) if P is not None else {}
+    )
 
 
 def train(name, split, threads, target, passes, **options) -> dict:
@@ -284,7 +428,13 @@ def train(name, split, threads, target, passes, **options) -> dict:
 def part(split, rows, test_rows):
     "Some of the training ratings to learn from, others to score on."
     kept = {name: getattr(split, name)[rows] for name in "uir"}
-    return SimpleNamespace(**kept, fallback=split.r.mean(dtype=float), **{f"t{name}": getattr(split, name)[test_rows] for name in "uir"}, n_users=split.n_users, n_movies=split.n_movies)
+    return SimpleNamespace(
+        **kept,
+        fallback=split.r.mean(dtype=float),
+        **{f"t{name}": getattr(split, name)[test_rows] for name in "uir"},
+        n_users=split.n_users,
+        n_movies=split.n_movies,
+    )
 
 
 def main():
@@ -294,11 +444,19 @@ def main():
     os.dup2(2, 1)  # whatever a library prints is no answer
     warnings.simplefilter("ignore")
     split = SimpleNamespace(**np.load(path))
-    split.n_users, split.n_movies = (int(max(a.max(), b.max())) + 1 for a, b in ((split.u, split.tu), (split.i, split.ti)))
+    split.n_users, split.n_movies = (
+        int(max(a.max(), b.max())) + 1 for a, b in ((split.u, split.tu), (split.i, split.ti))
+    )
     aside = np.random.default_rng(1).random(len(split.r)) < 0.1
-    parts = dict(all=split, rehearsal=part(split, slice(2000), slice(200)), choice=part(split, ~aside, aside))
+    parts = dict(
+        all=split, rehearsal=part(split, slice(2000), slice(200)), choice=part(split, ~aside, aside)
+    )
     package = distributions.get(name, name)
-    print(json.dumps({"version": version(package), "python": sys.version.split()[0]}), file=answers, flush=True)
+    print(
+        json.dumps({"version": version(package), "python": sys.version.split()[0]}),
+        file=answers,
+        flush=True,
+    )
     for line in sys.stdin:
         request = json.loads(line)
         work = train if "passes" in request else run
