@@ -1,8 +1,16 @@
 "What a user installs and imports: light, complete, and without traces."
 
+import ast
+import importlib
+import importlib.util
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
+from configparser import ConfigParser
 from pathlib import Path
 
 import joblib
@@ -75,3 +83,122 @@ def test_where_nothing_can_be_written_nothing_is_remembered(tmp_path):
     with pytest.warns(joblib.memory.CacheWarning, match="THU_BIG_DATA_ML_DATA"):
         assert remembered("some/path") == "path"
     assert (tmp_path / "taken").read_text() == "a file, not a folder"
+
+
+def test_the_top_level_is_light():
+    code = """
+import sys
+import thu_big_data_ml
+heavy = {"numpy", "pandas", "sklearn", "torch", "plotly", "numba"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+thu_big_data_ml.get_device
+assert not {"torch", "plotly", "numba"} & set(sys.modules)
+"""
+    run_python(code, env=os.environ | dict(PYTHONPATH=str(root)))
+
+
+def test_the_stub_lists_each_public_name_once_and_each_is_there():
+    import thu_big_data_ml
+
+    tree = ast.parse((root / "thu_big_data_ml" / "__init__.pyi").read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in imports for alias in node.names]
+    listed = next(
+        ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
+    )
+    assert sorted(names) == listed == thu_big_data_ml.__all__ and len(set(names)) == len(names)
+    for node in imports:
+        module = importlib.import_module(f"thu_big_data_ml.{node.module}")
+        for alias in node.names:
+            assert alias.name in module.__all__, f"{node.module} does not export {alias.name}"
+            assert getattr(thu_big_data_ml, alias.name) is getattr(module, alias.name)
+
+
+@pytest.mark.parametrize("module", ["", ".big_data_analytics.matrix_decomposition"])
+def test_a_star_import_brings_every_public_name(module):
+    import thu_big_data_ml
+
+    names = {}
+    exec(f"from thu_big_data_ml{module} import *", names)
+    assert set(names) - {"__builtins__"} == set(thu_big_data_ml.__all__)
+
+
+def test_versions_agree():
+    import thu_big_data_ml
+
+    settings = ConfigParser(delimiters=["="])
+    settings.read(root / "settings.ini", encoding="utf-8")
+    version = settings["DEFAULT"]["version"]
+    assert thu_big_data_ml.__version__ == version
+    assert re.search(rf"^## {re.escape(version)}\b", (root / "CHANGELOG.md").read_text(), re.M)
+    assert f"version: {version}\n" in (root / "CITATION.cff").read_text()
+
+
+def test_the_readme_links_work_outside_the_repository():
+    readme = (root / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    assert links and all(link.startswith("https://") for link in links)
+    ours = r"\Ahttps://github\.com/Open-Book-Studio/[\w-]+/(?:blob|tree)/main/(.+)"
+    for path in (found[1] for found in map(re.compile(ours).match, links) if found):
+        assert (root / path).exists(), path
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory) -> tuple[Path, Path]:
+    "The sdist, and the wheel that is built from it, out of a copy of the repository."
+    for package in ("build", "setuptools", "pip"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    copy, out = tmp_path_factory.mktemp("source") / "copy", tmp_path_factory.mktemp("dist")
+    unwanted = [".*", "data", "results", "build", "dist", "_docs", "*.egg-info", "__pycache__"]
+    shutil.copytree(root, copy, ignore=copy_without(unwanted))
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy]
+    done = subprocess.run(command, cwd=out, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return next(out.glob("*.tar.gz")), next(out.glob("*.whl"))
+
+
+def copy_without(patterns: list[str]):
+    "For `copytree`: what matches `patterns` at the top level, and caches anywhere, stay behind."
+
+    def ignored(folder, names):
+        return shutil.ignore_patterns(*(patterns if Path(folder) == root else patterns[-1:]))(
+            folder, names
+        )
+
+    return ignored
+
+
+def test_the_sdist_holds_what_a_reader_and_a_builder_need(distributions):
+    with tarfile.open(distributions[0]) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = [*(root / "nbs").rglob("*.ipynb"), *(root / "tests").glob("*.py")]
+    wanted = {path.relative_to(root).as_posix() for path in wanted if ".ipynb_c" not in str(path)}
+    wanted |= {"settings.ini", "setup.py", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"}
+    assert wanted <= held, sorted(wanted - held)
+    assert not any(re.search(r"__pycache__|\.py[co]$|^data/|environments", name) for name in held)
+
+
+def test_the_wheel_holds_the_whole_package(distributions):
+    with zipfile.ZipFile(distributions[1]) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = root / "thu_big_data_ml"
+    wanted = [p for p in package.rglob("*") if p.suffix in (".py", ".pyi", ".typed")]
+    assert held == {path.relative_to(root).as_posix() for path in wanted}
+
+
+def test_the_console_script_of_an_installed_wheel(distributions, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    pip += ["--target", tmp_path / "site", distributions[1]]
+    subprocess.run(pip, check=True, capture_output=True)
+    from thu_big_data_ml import __version__
+
+    script = next((tmp_path / "site" / "bin").glob("thu_big_data_ml*"))
+    env = home_in(home) | dict(PYTHONPATH=str(tmp_path / "site"))
+    for command in ([sys.executable, script], [sys.executable, "-m", "thu_big_data_ml"]):
+        done = subprocess.run([*command, "--version"], cwd=home, env=env, capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+        assert done.stdout.decode().split() == ["thu_big_data_ml", __version__]
+    assert not list(home.iterdir())

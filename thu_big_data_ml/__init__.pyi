@@ -1,0 +1,133 @@
+# The public names and where they come from: lazy_loader and type checkers read this list.
+from .help import (
+    data_path,
+    figure,
+    get_device,
+    joblib_memory,
+    ratings_source,
+)
+from .metrics import (
+    calibration,
+    error_by_activity,
+    interval_coverage,
+    mae,
+    mean_and_error,
+    paired_difference,
+    ranking_at,
+    rmse,
+    rmse_and_error,
+)
+from .data.ratings import (
+    analyse_split,
+    get_rating_matrix,
+    RatingData,
+    RatingFileError,
+    split_ratings,
+)
+from .data.files import read_ratings
+from .data.titles import (
+    read_movie_titles,
+    read_users,
+)
+from .data.synthetic import synthetic_ratings
+from .data.download import download_netflix
+from .data.sources import load_ratings
+from .estimators.biases import damped_biases
+from .estimators.contract import RatingEstimator
+from .estimators.baseline import BaselinePredictor
+from .neighbors.similarity import (
+    center_ratings,
+    cosine_by_matrix_product,
+    user_similarity,
+)
+from .neighbors.user_cf import (
+    compute_weighted_sum_on_matrix,
+    masked_product,
+    UserCF,
+)
+from .factorization.matrix_factorization import (
+    masked_mse_loss,
+    masked_rmse_loss,
+    MatrixFactorization,
+    MatrixFactorizationRegressor,
+    plot_history,
+    train_matrix_factorization,
+)
+from .bayesian.gibbs import (
+    sample_chains,
+    sample_factors,
+)
+from .evaluation.tuning import (
+    CachedScore,
+    one_standard_error,
+    plot_grid,
+    repeated_splits,
+    score_and_seconds,
+    search_parameters,
+    search_progress,
+    search_results,
+)
+from .evaluation.comparison import (
+    compare,
+    default_models,
+    plot_comparison,
+    plot_error_by_activity,
+)
+
+__version__: str
+__all__ = [
+    "BaselinePredictor",
+    "CachedScore",
+    "MatrixFactorization",
+    "MatrixFactorizationRegressor",
+    "RatingData",
+    "RatingEstimator",
+    "RatingFileError",
+    "UserCF",
+    "analyse_split",
+    "calibration",
+    "center_ratings",
+    "compare",
+    "compute_weighted_sum_on_matrix",
+    "cosine_by_matrix_product",
+    "damped_biases",
+    "data_path",
+    "default_models",
+    "download_netflix",
+    "error_by_activity",
+    "figure",
+    "get_device",
+    "get_rating_matrix",
+    "interval_coverage",
+    "joblib_memory",
+    "load_ratings",
+    "mae",
+    "masked_mse_loss",
+    "masked_product",
+    "masked_rmse_loss",
+    "mean_and_error",
+    "one_standard_error",
+    "paired_difference",
+    "plot_comparison",
+    "plot_error_by_activity",
+    "plot_grid",
+    "plot_history",
+    "ranking_at",
+    "ratings_source",
+    "read_movie_titles",
+    "read_ratings",
+    "read_users",
+    "repeated_splits",
+    "rmse",
+    "rmse_and_error",
+    "sample_chains",
+    "sample_factors",
+    "score_and_seconds",
+    "search_parameters",
+    "search_progress",
+    "search_results",
+    "split_ratings",
+    "synthetic_ratings",
+    "train_matrix_factorization",
+    "user_similarity",
+]
