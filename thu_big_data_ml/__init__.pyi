@@ -17,11 +17,11 @@ from .metrics import (
     rmse,
     rmse_and_error,
 )
+from .data.errors import RatingFileError
 from .data.ratings import (
     analyse_split,
     get_rating_matrix,
     RatingData,
-    RatingFileError,
     split_ratings,
 )
 from .data.files import read_ratings
