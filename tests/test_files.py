@@ -100,6 +100,7 @@ def test_ratings_without_dates(tmp_path):
         ("user_id movie_id rating date\n", "", "only a header"),
         ("a b c d\n1 2 3 2005-01-01\n", ":1", "header names no"),
         ("user,movie,stars,Rating\n1,2,3,4\n", ":1", "'stars' and 'Rating' both mean rating"),
+        ("user,movie,rating,rating\n1,2,3,4\n", ":1", "'rating' and 'rating' both mean rating"),
         ("user,movie,imdb_rating\n1,2,3\n", ":1", "header names no rating"),
     ],
 )

@@ -23,11 +23,12 @@ def canonical_names(
     names: list,  # column names, such as ["userId", "item", "stars", "genre"]
 ) -> list:  # `columns` where a name means one of them, other names as they are
     "Translate column names to ours; `ValueError` names two that mean the same."
-    open_names = {name: those for name, those in aliases.items() if name not in names}
-    known = {alias: name for name, those in open_names.items() for alias in those}
+    known = {alias: name for name, those in aliases.items() for alias in those}
     found, first = [], {}
     for name in names:
         meant = known.get(re.sub("[^a-z0-9]", "", str(name).lower()))
+        if meant != name and meant in names:
+            meant = None  # our own name comes first
         if meant in first:
             raise ValueError(f"the columns {first[meant]!r} and {name!r} both mean {meant}")
         if meant:

@@ -1,0 +1,204 @@
+"""Small rating files that were read wrongly; each test says what is right.
+
+A test that is expected to fail is a fault that is known and not yet mended.
+"""
+
+import gzip
+import zipfile
+
+import pandas as pd
+import pytest
+
+from thu_big_data_ml.data.errors import RatingFileError
+from thu_big_data_ml.data.files import read_ratings
+from thu_big_data_ml.data.sources import load_ratings
+from thu_big_data_ml.data.titles import read_movie_titles
+
+PAIR = ["user_id", "movie_id"]
+
+
+def fault(reason):
+    "A test that fails until the fault is mended."
+    return pytest.mark.xfail(strict=True, reason=f"trust: {reason}")
+
+
+def test_header_names_are_exact(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("user_id,movie_id,imdb_rating,stars\n1,10,4.9,1\n1,11,4.8,2\n")
+    assert read_ratings(path)["rating"].tolist() == [1, 2]
+
+
+def test_an_ambiguous_header_is_refused_by_name(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("user_id,movie_id,score,stars\n1,10,4.9,1\n1,11,4.8,2\n")
+    with pytest.raises(RatingFileError, match=r"r\.csv:1: .*'score' and 'stars'"):
+        read_ratings(path)
+
+
+@fault("trailing empty columns are not dropped")
+def test_trailing_empty_columns_are_dropped(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("userId,movieId,rating,timestamp,,\n1,10,4,964982703,,\n")
+    ratings = read_ratings(path)
+    assert list(ratings) == ["user_id", "movie_id", "rating", "date"]
+    assert ratings[["user_id", "movie_id", "rating"]].values.tolist() == [[1, 10, 4]]
+
+
+def write_archive(folder, second):
+    "Two parts of an archive, 59 ratings of movie 1 in the first."
+    first = "1:\n" + "".join(f"{u},{1 + u % 5},2005-01-01\n" for u in range(1, 60))
+    (folder / "combined_data_1.txt").write_text(first)
+    (folder / "combined_data_2.txt").write_text(second)
+    return first
+
+
+@fault("files of an archive are not looked at together")
+def test_a_pair_repeated_across_archive_files_is_a_duplicate(tmp_path):
+    write_archive(tmp_path, "2:\n4,3,2005-02-01\n5,3,2005-02-01\n1:\n3,2,2005-09-09\n")
+    with pytest.raises(RatingFileError, match="both rate movie 1 by user 3"):
+        load_ratings(tmp_path)
+
+
+@fault("files of an archive are not looked at together")
+def test_a_copy_of_an_archive_file_is_not_another_part(tmp_path):
+    second = "2:\n4,3,2005-02-01\n5,3,2005-02-01\n"
+    first = write_archive(tmp_path, second)
+    (tmp_path / "combined_data_1 (1).txt").write_text(first)
+    try:
+        data = load_ratings(tmp_path)
+    except RatingFileError:
+        return
+    assert len(data.train) + len(data.test) == 59 + 2
+    assert len(data.train[PAIR].merge(data.test[PAIR])) == 0
+
+
+@fault("a rating without a user is credited to somebody else")
+def test_an_archive_line_without_a_user_is_an_error(tmp_path):
+    path = tmp_path / "combined_data_1.txt"
+    path.write_text("1:\n,3,2005-01-01\n2:\n7,4,2005-01-01\n")
+    with pytest.raises(RatingFileError, match=r"combined_data_1\.txt:2: .*user"):
+        read_ratings(path)
+
+
+@fault("an empty field shifts the others")
+def test_double_colons_with_an_empty_field_are_an_error(tmp_path):
+    path = tmp_path / "ratings.dat"
+    path.write_text("37:99:24::5\n38:98:25::4\n")
+    with pytest.raises(RatingFileError, match=r"ratings\.dat:1"):
+        read_ratings(path)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        pytest.param("1e2", marks=fault("converted")),
+        pytest.param("True", marks=fault("converted")),
+        "1_0",
+        pytest.param("9007199254740993.0", marks=fault("converted")),
+    ],
+)
+def test_ids_that_are_not_whole_numbers_are_refused(tmp_path, bad):
+    path = tmp_path / "r.csv"
+    path.write_text(f"user_id,movie_id,rating\n{bad},10,4\n")
+    with pytest.raises(RatingFileError, match=r"r\.csv:2: user_id is not a whole number"):
+        read_ratings(path)
+
+
+@fault("a quoted comma separates where the line is named")
+def test_the_line_named_is_the_one_that_is_wrong(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(
+        'userId,movieId,rating,title\n1,10,4,"President, The"\n1,11,3,Heat\n1,12,9,Alien\n'
+    )
+    with pytest.raises(RatingFileError, match=r"r\.csv:4: the rating is off the scale"):
+        read_ratings(path)
+
+
+@fault("the last in the file is kept, whatever its date")
+def test_the_last_of_duplicates_is_the_latest(tmp_path):
+    path = tmp_path / "u.txt"
+    path.write_text("1 10 4 2005-01-02\n1 10 2 2004-01-01\n")
+    assert read_ratings(path, duplicates="last")["rating"].tolist() == [4]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        pytest.param("El Niño", marks=fault("the encoding is guessed from too little")),
+        pytest.param("Straße", marks=fault("the encoding is guessed from too little")),
+    ],
+)
+def test_a_short_latin_1_file_reads_as_it_was_written(tmp_path, title):
+    path = tmp_path / "movie_titles.txt"
+    path.write_bytes(f"1,1995,Heat\n2,1999,{title}\n".encode("latin-1"))
+    assert read_movie_titles(path)["title"].tolist() == ["Heat", title]
+
+
+LINES = "userId,movieId,rating\n" + "".join(
+    f"{user},{movie},{1 + (user + movie) % 5}\n" for user in range(1, 6) for movie in range(10, 15)
+)
+
+
+def refused_or_read(source, form):
+    "The 25 ratings of `LINES`, or a sentence that names the form."
+    try:
+        data = load_ratings(source)
+    except RatingFileError as error:
+        said = str(error).replace(str(source), "")
+        assert form in said, said
+    else:
+        assert len(data.train) + len(data.test) == 25
+
+
+@fault("a MovieLens folder is taken for the course's")
+def test_a_movielens_folder(tmp_path):
+    (tmp_path / "ratings.csv").write_text(LINES)
+    titles = 'movieId,title,genres\n10,"Heat, The (1995)",Drama\n11,Alien (1979),Horror\n'
+    (tmp_path / "movies.csv").write_text(titles)
+    refused_or_read(tmp_path, "ratings.csv")
+
+
+@fault("a DataFrame is taken for a path")
+def test_a_data_frame():
+    rows = [line.split(",") for line in LINES.splitlines()[1:]]
+    frame = pd.DataFrame(rows, columns=["user_id", "movie_id", "rating"]).astype(int)
+    refused_or_read(frame, "DataFrame")
+
+
+@fault("not said what is wrong with the separator")
+def test_semicolons(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(LINES.replace(",", ";"))
+    refused_or_read(path, "';'")
+
+
+def test_tabs(tmp_path):
+    path = tmp_path / "r.tsv"
+    path.write_text(LINES.replace(",", "\t"))
+    refused_or_read(path, "tab")
+
+
+@fault("not said that ids may be texts elsewhere")
+def test_ids_that_are_texts(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text(LINES.replace("\n1,", "\nann,").replace("\n2,", "\nbob,"))
+    refused_or_read(path, "text")
+
+
+@fault("compressed files are read as text")
+@pytest.mark.parametrize("kind", ["gz", "zip"])
+def test_compressed_files(tmp_path, kind):
+    path = tmp_path / f"r.csv.{kind}"
+    if kind == "gz":
+        path.write_bytes(gzip.compress(LINES.encode()))
+    else:
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("r.csv", LINES)
+    refused_or_read(path, kind)
+
+
+@fault("UTF-16 is read as UTF-8")
+def test_a_file_in_utf_16(tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes(LINES.encode("utf-16"))
+    refused_or_read(path, "UTF-16")
