@@ -9,7 +9,7 @@ from common import Laps, fresh, memory_of, options, rehearsal, show, spread, wri
 from scipy.sparse import csr_matrix
 
 from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
-from thu_big_data_ml.factorization.training import choose_solver
+from thu_big_data_ml.factorization._training import choose_solver
 from thu_big_data_ml.neighbors.similarity import user_similarity
 from thu_big_data_ml.neighbors.user_cf import UserCF
 

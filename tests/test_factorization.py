@@ -19,9 +19,9 @@ from thu_big_data_ml.factorization._kernels import (
 )
 from thu_big_data_ml.factorization.als import ALS
 from thu_big_data_ml.factorization.sgd import SGD
-from thu_big_data_ml.factorization.solvers import FullBatchAdamW
-from thu_big_data_ml.factorization.torch_solvers import AutogradAdamW, TiledAdamW
-from thu_big_data_ml.factorization.training import choose_solver, weigh_rows
+from thu_big_data_ml.factorization._solvers import FullBatchAdamW
+from thu_big_data_ml.factorization._torch_solvers import AutogradAdamW, TiledAdamW
+from thu_big_data_ml.factorization._training import choose_solver, weigh_rows
 
 
 @pytest.fixture(scope="module")

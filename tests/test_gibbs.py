@@ -19,7 +19,7 @@ from thu_big_data_ml.bayesian.time_effects import DAY, new_grouping, time_facts,
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.estimators._factor_model import default_factors
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
-from thu_big_data_ml.factorization.implicit_prior import link_basis
+from thu_big_data_ml.factorization._implicit_prior import implicit_basis
 from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
 from thu_big_data_ml.metrics import rmse
 
@@ -188,7 +188,7 @@ def test_the_prior_of_the_factors_is_found_again():
 
 
 def test_the_link_basis_spans_who_rated_what(R):
-    Q, s = link_basis(R)
+    Q, s = implicit_basis(R)
     assert (
         Q.shape == (R.shape[0], len(s))
         and np.allclose(Q.T @ Q, np.eye(len(s)), atol=1e-4)
@@ -196,7 +196,7 @@ def test_the_link_basis_spans_who_rated_what(R):
     )
     rated = (R.toarray() != 0) / np.sqrt(np.maximum(np.diff(R.indptr), 1))[:, None]
     assert np.allclose((Q * s) @ (Q * s).T, rated @ rated.T, atol=1e-2)
-    assert link_basis(R, q=20)[0].shape == (R.shape[0], 20)
+    assert implicit_basis(R, q=20)[0].shape == (R.shape[0], 20)
 
 
 def test_effects_of_time_are_the_shrunk_means_of_their_groups():

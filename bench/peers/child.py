@@ -332,8 +332,8 @@ def our_trainer(split, threads, k, solver, rate, penalty):
 
     from thu_big_data_ml.factorization._kernels import predict_pairs
     from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
-    from thu_big_data_ml.factorization.solvers import cpu_arrays
-    from thu_big_data_ml.factorization.training import choose_solver
+    from thu_big_data_ml.factorization._solvers import cpu_arrays
+    from thu_big_data_ml.factorization._training import choose_solver
 
     kind, _ = choose_solver(solver, "cpu")
     settings = dict(

@@ -30,7 +30,7 @@ from ..data._sparse import positions
 from ..estimators._factor_model import default_factors, unit_of
 from ..estimators._checkpoints import fingerprint, refuse_another
 from ..estimators._saving import load_arrays, pack, save_arrays, unpack
-from ..factorization.implicit_prior import link_basis
+from ..factorization._implicit_prior import implicit_basis
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c005
 def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
@@ -54,9 +54,9 @@ def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c006
 def bases_of(R: csr_matrix) -> list: # of users and of movies, Q and the diagonal of S
-    "`link_basis` of both sides; the same for all chains."
+    "`implicit_basis` of both sides; the same for all chains."
     with threadpool_limits(1, "blas"):
-        return [link_basis(side) for side in (R, R.T.tocsr())]
+        return [implicit_basis(side) for side in (R, R.T.tocsr())]
 
 def new_state(R: csr_matrix, n_factors: int, bases: list, dates, drift: bool, rng: np.random.Generator) -> State:
     "The state before the first sweep."

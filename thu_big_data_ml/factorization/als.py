@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data._sparse import arrays_of
 from ._kernels import als_half_sweep
-from .solvers import Solver
+from ._solvers import Solver
 
 # %% ../../nbs/factorization/als.ipynb #c003
 class ALS(Solver):

@@ -24,8 +24,8 @@ from ..estimators.contract import RatingEstimator
 from ..estimators._factor_model import cosine_to, default_factors, split_cells, unit_of
 from ..estimators._checkpoints import fingerprint
 from ._kernels import predict_pairs
-from .torch_solvers import observed_cells
-from thu_big_data_ml.factorization.training import (
+from ._torch_solvers import observed_cells
+from thu_big_data_ml.factorization._training import (
     choose_solver, ends_of, rating_csr, run_epochs, stretch, TrainingState, weigh_rows,
 )
 from ..help import figure

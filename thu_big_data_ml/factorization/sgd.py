@@ -7,7 +7,7 @@ __all__ = ['SGD']
 
 # %% ../../nbs/factorization/sgd.ipynb #c002
 from ._kernels import group_ratings, sgd_epoch
-from .solvers import Solver
+from ._solvers import Solver
 
 # %% ../../nbs/factorization/sgd.ipynb #c003
 class SGD(Solver):

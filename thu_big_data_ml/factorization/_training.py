@@ -20,8 +20,8 @@ from ..estimators._saving import load_arrays, save_arrays
 from ._kernels import predict_pairs
 from .als import ALS
 from .sgd import SGD
-from .solvers import cpu_arrays, FullBatchAdamW, LinkedAdamW
-from .torch_solvers import AutogradAdamW, LinkedTiledAdamW, TiledAdamW
+from ._solvers import cpu_arrays, FullBatchAdamW, ImplicitAdamW
+from ._torch_solvers import AutogradAdamW, ImplicitTiledAdamW, TiledAdamW
 from ..help import get_device
 
 # %% ../../nbs/factorization/training.ipynb #c005
@@ -44,7 +44,7 @@ def choose_solver(
         kind = full if batch_size is None else AutogradAdamW
         if implicit and kind is AutogradAdamW:
             raise ValueError("implicit=True needs all ratings at once: no batch_size, and on a GPU no regularization_exponent and no activation.")
-        return ({FullBatchAdamW: LinkedAdamW, TiledAdamW: LinkedTiledAdamW}[kind] if implicit else kind), device
+        return ({FullBatchAdamW: ImplicitAdamW, TiledAdamW: ImplicitTiledAdamW}[kind] if implicit else kind), device
     if implicit:
         raise ValueError(f"implicit=True needs solver='adamw' or 'gibbs', not {name!r}.")
     if name not in ("sgd", "als"):
