@@ -1,4 +1,6 @@
-"""What the measurements share: clocks that alternate, processes of their own, peak memory, what ran where, and the files of results."""
+"""What the measurements share: clocks that alternate, processes of their own, peak memory, what
+ran where, and the files of results.
+"""
 
 import argparse
 import json
@@ -17,11 +19,8 @@ import psutil
 
 results = Path(__file__).parent / "results"
 libraries = ["thu_big_data_ml", "numpy", "scipy", "scikit-learn", "numba", "llvmlite", "torch"]
-rehearsal = (
-    3_000,
-    1_000,
-    20_000,
-)  # users, movies and ratings enough for the kernels to be used, and so compiled before they are timed
+# users, movies and ratings: enough for the kernels to be used, and so compiled before any timing
+rehearsal = (3_000, 1_000, 20_000)
 thread_variables = [
     "OMP",
     "OPENBLAS",
@@ -34,7 +33,9 @@ thread_variables = [
 
 
 def options(description: str, repeats: int = 5, **sizes) -> argparse.Namespace:
-    "The command line of a table: sizes of the workload, repetitions, threads, and where the results go."
+    """The command line of a table: sizes of the workload, repetitions, threads, and where the
+    results go.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -65,7 +66,9 @@ def set_threads(n: int):
 
 
 def ratings(users: int, movies: int, n_ratings: int, random_state: int = 0):
-    "Synthetic ratings of the shape of Netflix's, from the cache where they were made before; 20 planted factors."
+    """Synthetic ratings of the shape of Netflix's, from the cache where they were made before;
+    20 planted factors.
+    """
     from thu_big_data_ml.data.synthetic import synthetic_ratings
     from thu_big_data_ml.help import joblib_memory
 
@@ -87,7 +90,9 @@ def positions_of(data) -> dict[str, np.ndarray]:
 
 
 class Laps:
-    "A stopwatch: `lap(name, function, ...)` runs the function and adds its seconds to the list of that name."
+    """A stopwatch: `lap(name, function, ...)` runs the function and adds its seconds to the list
+    of that name.
+    """
 
     def __init__(self):
         self.seconds = {}
@@ -100,7 +105,9 @@ class Laps:
 
 
 def alternate(ways: dict, repeats: int) -> dict[str, dict[str, list[float]]]:
-    "Run every way, `way(lap)`, once a repetition, in turn and first to last in the odd ones, last to first in the even; way -> stage -> seconds."
+    """Run every way, `way(lap)`, once a repetition, in turn and first to last in the odd ones,
+    last to first in the even; way -> stage -> seconds.
+    """
     seconds = {name: {} for name in ways}
     for repeat in range(repeats):
         for name in list(ways)[:: 1 if repeat % 2 == 0 else -1]:
@@ -120,7 +127,9 @@ def spread(seconds: list[float]) -> dict:
 
 @contextmanager
 def memory_of(work: dict):
-    "Write the memory held before the block, and the most held within it, to `work`, in MB; Linux only."
+    """Write the memory held before the block, and the most held within it, to `work`, in MB;
+    Linux only.
+    """
 
     def most():
         return round(

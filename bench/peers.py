@@ -1,8 +1,12 @@
-"""Other libraries and this one on the same ratings, split, machine and threads, each in an interpreter and an environment of its own.
+"""Other libraries and this one on the same ratings, split, machine and threads, each in an
+interpreter and an environment of its own.
 
-Neighbours are compared definition by definition. Factorizations get their penalty, and SGD elsewhere its passes, from a few values by a tenth of train set aside;
-that is not timed, but our own choice of epochs, within `fit`, is. Who has no prediction for a pair gets our damped biases there; `rmse_of_made` leaves such pairs out.
-Real ratings for all; the synthetic ones, with fixed settings, for the factorizations that are fast enough.
+Neighbours are compared definition by definition. Factorizations get their penalty, and SGD
+elsewhere its passes, from a few values by a tenth of train set aside;
+that is not timed, but our own choice of epochs, within `fit`, is. Who has no prediction for a pair
+gets our damped biases there; `rmse_of_made` leaves such pairs out.
+Real ratings for all; the synthetic ones, with fixed settings, for the factorizations that are fast
+enough.
 """
 
 import json
@@ -78,7 +82,9 @@ large = {  # way -> library, settings: fixed beforehand, not searched
 
 
 def environment(name: str, limit: int) -> str | None:
-    "Make the environment of a peer where it is not ready, within `limit` seconds; what went wrong, if something did."
+    """Make the environment of a peer where it is not ready, within `limit` seconds; what went
+    wrong, if something did.
+    """
     folder, wanted = here / ".environments" / name, (here / "peers" / f"{name}.txt").read_text()
     ready = folder / "ready.txt"
     if ready.exists() and ready.read_text() == wanted:
@@ -96,7 +102,8 @@ def environment(name: str, limit: int) -> str | None:
     except subprocess.TimeoutExpired:
         return f"not installed within {limit} s"
     except subprocess.CalledProcessError as error:
-        return f"not installed: {([line for line in error.stderr.splitlines() if 'ERROR' in line] or ['?'])[-1][:300]}"
+        said = [line for line in error.stderr.splitlines() if "ERROR" in line] or ["?"]
+        return f"not installed: {said[-1][:300]}"
     ready.write_text(wanted)
     return None
 
@@ -185,7 +192,9 @@ class Peers(dict):
 
 
 def choose(peers, models, k: int) -> dict:
-    "way -> library, model, options: those of least error on a tenth of train, learned from the rest."
+    """way -> library, model, options: those of least error on a tenth of train, learned from the
+    rest.
+    """
     chosen = {}
     for way, (name, candidates) in models.items():
 

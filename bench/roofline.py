@@ -1,6 +1,8 @@
-"""What the machine can do, and what the two ways make of it: float32 matrix products against sparse strips, dense autograd against a fused step.
+"""What the machine can do, and what the two ways make of it: float32 matrix products against sparse
+strips, dense autograd against a fused step.
 
-The products multiply by every missing rating, at the highest rate the machine has; this library multiplies only ratings, at the rate that memory and caches allow.
+The products multiply by every missing rating, at the highest rate the machine has; this library
+multiplies only ratings, at the rate that memory and caches allow.
 """
 
 import torch

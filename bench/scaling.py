@@ -1,7 +1,10 @@
-"""How time and memory grow with users, movies and ratings: each point in a process of its own, and the exponent that fits them.
+"""How time and memory grow with users, movies and ratings: each point in a process of its own, and
+the exponent that fits them.
 
-Users grow at 200 ratings each and 10,000 movies; movies at 10,000 users and 2 million ratings; ratings at 10,000 users and 10,000 movies.
-What takes more than 20 seconds is not repeated. The pattern is long-tailed; the stars are drawn at random, for they do not matter to time.
+Users grow at 200 ratings each and 10,000 movies; movies at 10,000 users and 2 million ratings;
+ratings at 10,000 users and 10,000 movies.
+What takes more than 20 seconds is not repeated. The pattern is long-tailed; the stars are drawn at
+random, for they do not matter to time.
 """
 
 import numpy as np
@@ -25,7 +28,9 @@ settings = dict(
 
 
 def long_tailed(users: int, movies: int, n_ratings: int, random_state: int) -> csr_matrix:
-    "Ratings whose users and movies are drawn by log-normal weights; fewer than asked for where pairs repeat too often."
+    """Ratings whose users and movies are drawn by log-normal weights; fewer than asked for where
+    pairs repeat too often.
+    """
     rng = np.random.default_rng(random_state)
 
     def draw(n, spread):
@@ -94,7 +99,9 @@ def point(users: int, movies: int, n_ratings: int, random_state: int, repeats: i
 
 
 def exponents(rows: list[dict]) -> list[dict]:
-    "The power of the axis with which the best time grows, by stage: the slope of a line through the logarithms."
+    """The power of the axis with which the best time grows, by stage: the slope of a line
+    through the logarithms.
+    """
     fits = []
     for axis, stage in sorted({(row["axis"], row["stage"]) for row in rows}):
         points = [

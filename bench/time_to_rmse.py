@@ -1,7 +1,10 @@
-"""Seconds from ratings in memory to a given test RMSE: laying out and training count, scoring does not.
+"""Seconds from ratings in memory to a given test RMSE: laying out and training count, scoring does
+not.
 
-The RMSE after each pass over the ratings is that on test, clipped: it marks the finish of a race, and chooses nothing. Settings are fixed beforehand.
-cmfrec cannot go on from where it stopped, so each number of its iterations is a training from the start, and counts alone.
+The RMSE after each pass over the ratings is that on test, clipped: it marks the finish of a race,
+and chooses nothing. Settings are fixed beforehand.
+cmfrec cannot go on from where it stopped, so each number of its iterations is a training from the
+start, and counts alone.
 """
 
 import statistics
@@ -52,7 +55,9 @@ def cmfrec_curve(peer, target: float) -> dict:
 
 
 def table(races: list[dict], target: float) -> list[dict]:
-    "A row a way: seconds to the target, best and median, or the best RMSE where it was not met; the curve is the first race's."
+    """A row a way: seconds to the target, best and median, or the best RMSE where it was not
+    met; the curve is the first race's.
+    """
     rows = []
     for way, first in races[0].items():
         if "error" in first:

@@ -1,4 +1,5 @@
-"""User-based CF, stage by stage: the recipe of scikit-learn and dense float64 products against this library.
+"""User-based CF, stage by stage: the recipe of scikit-learn and dense float64 products against this
+library.
 
 Both predict the same numbers; the script stops where they do not.
 """
@@ -40,7 +41,9 @@ def all_cells(S, R):
 
 
 def nearest_raters(S, R, users, movies_of):
-    "The recipe with the K nearest raters: for each user the weights of all raters of the movies asked for, and the K largest of each column."
+    """The recipe with the K nearest raters: for each user the weights of all raters of the
+    movies asked for, and the K largest of each column.
+    """
     D = R.toarray()
     parts = []
     for u in users:
@@ -112,7 +115,9 @@ def our_memory(folder: Path) -> dict:
 
 
 def choose_users(data, split: dict, n: int) -> tuple:
-    "Some users with test pairs, their test movies, the share of test that is theirs, and that part of test, user by user."
+    """Some users with test pairs, their test movies, the share of test that is theirs, and that
+    part of test, user by user.
+    """
     users = np.unique(split["tu"])
     some = np.sort(np.random.default_rng(0).choice(users, min(n, len(users)), replace=False))
     rows = np.flatnonzero(np.isin(split["tu"], some))

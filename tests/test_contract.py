@@ -272,7 +272,9 @@ def test_test_ratings_do_not_leak(estimator, data):
 
 
 def test_a_blend_by_scikit_learn(data):
-    "Tables with ids and dates pass through scikit-learn's stacking, and the blend is no worse than its parts."
+    """Tables with ids and dates pass through scikit-learn's stacking, and the blend is no worse
+    than its parts.
+    """
     from sklearn.ensemble import StackingRegressor
     from sklearn.linear_model import RidgeCV
 

@@ -43,7 +43,9 @@ solvers = ["adamw", "sgd", "als"]
 
 
 def problem(n_users, n_movies, k, seed=0):
-    "Ratings with empty rows and columns where there is room for them, in half stars, and random parameters."
+    """Ratings with empty rows and columns where there is room for them, in half stars, and
+    random parameters.
+    """
     rng = np.random.default_rng(seed)
     R = rng.integers(1, 11, (n_users, n_movies)) / 2 * (rng.random((n_users, n_movies)) < 0.3)
     R[1::7], R[:, 2::9] = 0, 0

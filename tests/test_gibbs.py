@@ -310,9 +310,13 @@ def test_threads_do_not_change_the_draws():
         from thu_big_data_ml.data.synthetic import synthetic_ratings
         gibbs.threads_for = lambda work: nullcontext() # as with many ratings: all threads
         R = synthetic_ratings(300, 200, 9000, random_state=0).matrix()
-        dates = np.datetime64("2005-01-01", "s") + np.random.default_rng(0).integers(0, 10**7, R.nnz)
-        samples, _ = gibbs.sample_factors(R, n_factors=5, n_sweeps=20, burn_in=10, random_state=0, dates=dates)
-        print(hashlib.sha1(b"".join(np.ascontiguousarray(samples[k]).tobytes() for k in ("U", "V", "alpha", "noise_u", "effect_mean"))).hexdigest())"""
+        seconds = np.random.default_rng(0).integers(0, 10**7, R.nnz)
+        dates = np.datetime64("2005-01-01", "s") + seconds
+        short = dict(n_factors=5, n_sweeps=20, burn_in=10, random_state=0)
+        samples, _ = gibbs.sample_factors(R, dates=dates, **short)
+        names = ("U", "V", "alpha", "noise_u", "effect_mean")
+        drawn = b"".join(np.ascontiguousarray(samples[k]).tobytes() for k in names)
+        print(hashlib.sha1(drawn).hexdigest())"""
 
     def run(n):
         return subprocess.run(

@@ -198,7 +198,8 @@ results = {
 
 
 def test_one_standard_error_by_hand():
-    # the best is the last, at 0.90 with a standard error of 0.02 / sqrt(5 - 1) = 0.01: up to 0.91 is as good; of ranks 4, 8 and 16 the fewest factors is 4
+    # The best is the last, at 0.90 with a standard error of 0.02 / sqrt(5 - 1) = 0.01: up to 0.91
+    # is as good. Of ranks 4, 8 and 16 the fewest factors is 4.
     assert one_standard_error(results) == 2
     assert one_standard_error(results | dict(std_test_score=np.zeros(5))) == 4
     assert one_standard_error(results | dict(std_test_score=np.ones(5))) == 0

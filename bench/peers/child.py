@@ -1,7 +1,10 @@
-"""One library in its own interpreter: `child.py NAME SPLIT.npz THREADS` answers each request, a line of JSON, with a line of JSON.
+"""One library in its own interpreter: `child.py NAME SPLIT.npz THREADS` answers each request, a
+line of JSON, with a line of JSON.
 
-A model is a function of a stopwatch, the split, the threads and options; it returns predictions at the test pairs, NaN where it has none
-(or predictions, and whether the model proper made them), or None where it predicts no ratings. A trainer is a generator that yields, after each pass over the ratings, a function that predicts.
+A model is a function of a stopwatch, the split, the threads and options; it returns predictions at
+the test pairs, NaN where it has none
+(or predictions, and whether the model proper made them), or None where it predicts no ratings. A
+trainer is a generator that yields, after each pass over the ratings, a function that predicts.
 """
 
 import json
@@ -17,7 +20,9 @@ import numpy as np
 
 
 def with_bias(split, u_of, i_of, mean, b_u, b_i, U, V):
-    "mean + b_u + b_i + U . V at the test pairs; `u_of` and `i_of` are the rows of users and movies, -1 where unknown."
+    """mean + b_u + b_i + U . V at the test pairs; `u_of` and `i_of` are the rows of users and
+    movies, -1 where unknown.
+    """
     u, i = u_of[split.tu], i_of[split.ti]
     known = (u >= 0) & (i >= 0)
     P = mean + np.where(u >= 0, b_u[u], 0) + np.where(i >= 0, b_i[i], 0)
@@ -385,7 +390,9 @@ class Laps(dict):
 
 
 def score(split, predicted) -> dict:
-    "RMSE of predictions, clipped to the scale, the fallback where there is none; and over those only that the model proper made."
+    """RMSE of predictions, clipped to the scale, the fallback where there is none; and over
+    those only that the model proper made.
+    """
     P, made = (
         predicted
         if isinstance(predicted, tuple)
@@ -415,7 +422,9 @@ def run(name, split, threads, model, **options) -> dict:
 
 
 def train(name, split, threads, target, passes, **options) -> dict:
-    "RMSE after each pass over the ratings and the seconds so far, scoring not counted, until the target is met or the passes are done."
+    """RMSE after each pass over the ratings and the seconds so far, scoring not counted, until
+    the target is met or the passes are done.
+    """
     curve, seconds, start = [], 0.0, time.perf_counter()
     for number, predict in enumerate(models[name]["trainer"](split, threads, **options), 1):
         seconds += time.perf_counter() - start
