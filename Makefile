@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help run test notebooks report bench clean
+.PHONY: help run test lint slow notebooks report bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -17,13 +17,26 @@ $(READY): settings.ini setup.py constraints.txt
 	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-run: $(READY) ## the whole experiment on real ratings: table, figures and executed notebooks in results/
+run: $(READY) ## the whole experiment on real ratings: table, figures and the executed one-page notebook in results/
+	@echo "Twelve models on 100,004 real ratings, and the same on one page: some three minutes on two cores."
 	$(PY) -m thu_big_data_ml run --data sample --output results
-	$(PY) assets/execute_notebooks.py --to results/notebooks
+	$(PY) assets/execute_notebooks.py --to results/notebooks nbs/big_data_analytics/matrix_decomposition.ipynb
 
-test: $(READY) ## notebooks and package agree, every notebook runs, every test passes
-	$(PY) -m pytest -q tests
-	$(PY) assets/execute_notebooks.py --to $(VENV)/tested-notebooks
+JOBS ?= 2
+test: $(READY) ## notebooks and package agree, every test passes, every notebook runs; JOBS=2 at a time
+	@echo "Tests, and then every notebook, $(JOBS) at a time: some ten minutes on two cores."
+	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup tests
+	$(PY) assets/execute_notebooks.py --jobs $(JOBS) --to $(VENV)/tested-notebooks
+
+lint: $(READY) ## rules and format of ruff at 100 columns, and the types of the public names
+	ruff check
+	ruff format --check
+	ruff check --isolated --select F401,F841 thu_big_data_ml
+	mypy
+
+slow: $(READY) ## the long studies: tests marked slow, and the notebooks' slow cells, in place; hours
+	$(PY) -m pytest -q -m slow tests
+	$(PY) assets/execute_notebooks.py --slow
 
 notebooks: $(READY) ## execute every notebook in place and export
 	$(PY) assets/execute_notebooks.py
