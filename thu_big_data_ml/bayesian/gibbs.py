@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['DRAWN', 'sweep', 'bases_of', 'new_state', 'Watch', 'Chain', 'sample_factors', 'loss_of', 'check_sampling',
-           'sample_chains']
+           'sample_chains', 'GibbsFactorization']
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c002
+import numbers
 import time
 import zlib
 from pathlib import Path
@@ -14,22 +15,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
+from scipy.stats import norm
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .._compiling import threads_for
 from ._kernels import draw_effects, residuals, weighted_squares
-from .posterior import pool, Samples
+from .posterior import all_samples, explain_samples, pool, posterior_mean, Samples
 from thu_big_data_ml.bayesian.priors import (
     draw_alpha, draw_factors, draw_link, draw_noise, draw_precision, draw_prior, new_side, State,
 )
 from thu_big_data_ml.bayesian.time_effects import (
     ages, drift_facts, new_grouping, time_facts, time_keys,
 )
-from ..data._sparse import positions
-from ..estimators._factor_model import default_factors, unit_of
-from ..estimators._checkpoints import fingerprint, refuse_another
+from ..data._sparse import cells_of, positions
+from ..estimators._factor_model import cosine_to, default_factors, unit_of
+from thu_big_data_ml.estimators._checkpoints import (
+    fingerprint, interrupt, noted_interrupts, refuse_another,
+)
+from ..estimators._ranking import reasons
 from ..estimators._saving import load_arrays, pack, save_arrays, unpack
+from ..estimators.contract import RatingEstimator
 from ..factorization._implicit_prior import implicit_basis
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c005
@@ -225,3 +232,230 @@ def sample_chains(
         verbose=verbose and f"Gibbs sampling, chain {n + 1} of {n_chains}", **options) for n, (name, seed) in enumerate(zip(names, seeds))]
     history = pd.concat([history for _, history in chains], ignore_index=True)
     return pool([samples for samples, _ in chains]), history.assign(epoch=np.arange(1, len(history) + 1))
+
+# %% ../../nbs/bayesian/gibbs.ipynb #n001
+class GibbsFactorization(RatingEstimator):
+    """Bayesian matrix factorization: predictions are averages over draws from the posterior.
+
+    With all of it learned by Gibbs sampling, a rating is
+
+    ``r = mu + b_u + b_i + U_u . V_i + effects of time + noise``,
+
+    where users and movies have noise of their own, and who rated what informs the priors. No
+    strength of regularization is searched, and every prediction comes with its uncertainty.
+
+    Parameters
+    ----------
+    n_factors : int, optional
+        How many numbers describe a user or a movie. By default 2, from 10,000 ratings on 8, from
+        50,000 on 16, from 300,000 on 32, from 3,000,000 on 48; never more numbers in all than
+        twice the ratings.
+    implicit : bool, default True
+        Whether who rated what informs the priors of the factors, whatever the stars.
+    time : {False, True, "drift"}, default False
+        Whether to learn effects of time; needs a column `date`, in training and in predictions.
+        With "drift", the factors and the bias of a user also move along a line as days go by.
+    n_chains : int, default 4
+        How many samplers are run that know nothing of each other.
+    n_sweeps : int, optional
+        How often each chain draws everything; it forgets the first 4/15 of its sweeps. By default
+        150, from a million ratings on 75.
+    checkpoint : str or Path, optional
+        A file that keeps the first chain every 20 sweeps (the other chains add their number to
+        its name). A fit that finds it continues. Ctrl-C then ends a fit after the sweep at hand,
+        and nothing is lost.
+    random_state : int, RandomState or Generator, optional
+        Seed. A seed repeats the draws bit for bit, whatever the number of threads.
+    verbose : bool, default False
+        Whether to show progress bars.
+    rating_scale : tuple of float, optional
+        Lowest and highest rating allowed in training, in stars; any finite number by default.
+    duplicates : {"error", "last", "mean"}, default "error"
+        What to do about a pair rated twice.
+
+    Attributes
+    ----------
+    samples_ : PosteriorSamples
+        The draws of all chains.
+    history_ : DataFrame
+        A row a sweep: epoch, seconds, loss, train_rmse (in stars), validation_rmse (NaN).
+    device_ : str
+        "cpu": the sampler runs nowhere else.
+
+    See Also
+    --------
+    sample_chains : The sampler by itself.
+
+    References
+    ----------
+    Salakhutdinov and Mnih, *Bayesian Probabilistic Matrix Factorization using Markov Chain Monte
+    Carlo*, ICML 2008.
+
+    Examples
+    --------
+    >>> from thu_big_data_ml.data.synthetic import synthetic_ratings
+    >>> data = synthetic_ratings(60, 40, 1200, random_state=0)
+    >>> model = GibbsFactorization(2, n_chains=2, n_sweeps=30, random_state=0).fit(data.train)
+    >>> prediction, std = model.predict(data.test, return_std=True)
+    >>> low, high = model.predict_interval(data.test, level=0.8)
+    >>> bool(((low <= prediction) & (prediction <= high)).all())
+    True
+    """
+
+    def __init__(
+        self,
+        n_factors: int | None = None,
+        implicit: bool = True,
+        time: bool | str = False,
+        n_chains: int = 4,
+        n_sweeps: int | None = None,
+        checkpoint: str | Path | None = None,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
+        verbose: bool = False,
+        rating_scale: tuple[float, float] | None = None,
+        duplicates: str = "error",
+    ):
+        self.n_factors = n_factors
+        self.implicit = implicit
+        self.time = time
+        self.n_chains = n_chains
+        self.n_sweeps = n_sweeps
+        self.checkpoint = checkpoint
+        self.random_state = random_state
+        self.verbose = verbose
+        self.rating_scale = rating_scale
+        self.duplicates = duplicates
+
+    def predict(self, X: object, return_reason: bool = False, return_std: bool = False):
+        """Predict ratings, clipped to the scale seen in training; never NaN.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2)
+            Pairs of raw ids, as for `fit`; with a `date` if the model has effects of time.
+        return_reason : bool, default False
+            Whether to say where each prediction came from, see `RatingEstimator.predict`.
+        return_std : bool, default False
+            Whether to give the standard deviation of each rating about its prediction.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            Ratings in stars.
+        ndarray of shape (n,), float64
+            Only with `return_std`: standard deviations in stars, noise included.
+        ndarray of shape (n,), str
+            Only with `return_reason`.
+        """
+        if not return_std:
+            return super().predict(X, return_reason)
+        u, i, dates = self._pairs(X)
+        prediction, std = self._spread(u, i, dates)
+        prediction = np.clip(prediction, *self.rating_scale_)
+        if not return_reason:
+            return prediction, std
+        return prediction, std, reasons(u, i, (u >= 0) & (i >= 0))
+
+    def predict_interval(self, X: object, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+        """The interval that holds each rating with a given probability.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2)
+            Pairs of raw ids, as for `predict`.
+        level : float, default 0.8
+            The probability, above 0 and below 1.
+
+        Returns
+        -------
+        low, high : ndarray of shape (n,), float64
+            Ends of the intervals in stars, clipped to the scale seen in training.
+
+        Raises
+        ------
+        ValueError
+            `level` is no probability between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must be above 0 and below 1, and is {level}.")
+        prediction, std = self._spread(*self._pairs(X))
+        half = norm.ppf(0.5 + level / 2) * std
+        ends = prediction - half, prediction + half
+        return tuple(np.clip(end, *self.rating_scale_) for end in ends)
+
+    def _uses_dates(self):
+        return bool(self.time)
+
+    def _fit(self, R, dates=None):
+        self._check_settings()
+        self.samples_, self.history_ = sample_chains(
+            R,
+            n_chains=self.n_chains,
+            n_sweeps=self.n_sweeps,
+            n_factors=self.n_factors,
+            link=bool(self.implicit),
+            dates=dates,
+            drift=self.time == "drift",
+            checkpoint=self.checkpoint,
+            random_state=self.seed_,
+            verbose=self.verbose,
+        )
+        self.device_ = "cpu"
+
+    def _check_settings(self):
+        "Refuse, by name, what cannot be sampled with."
+        for name in ("n_factors", "n_chains", "n_sweeps"):
+            value = getattr(self, name)
+            if value is None and name != "n_chains":
+                continue
+            if not isinstance(value, numbers.Integral) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, and is {value!r}.")
+        if self.implicit not in (True, False):
+            raise ValueError(f"implicit must be True or False, and is {self.implicit!r}.")
+        if self.time not in (False, True, "drift"):
+            raise ValueError(f"time must be False, True or 'drift', and is {self.time!r}.")
+
+    def _rehearsal(self):
+        "A clone for a part of the same ratings: one chain of half the sweeps."
+        n_sweeps = max(2, len(self.history_) // self.params_["n_chains"] // 2)
+        short = clone(self).set_params(**self.params_)
+        path = self.params_["checkpoint"]
+        path = path and Path(path).with_suffix(".trust.npz")
+        return short.set_params(n_chains=1, n_sweeps=n_sweeps, checkpoint=path)
+
+    def _score(self, u, i, dates=None):
+        return posterior_mean(self.samples_, u, i, dates)
+
+    def _spread(self, u, i, dates):
+        "(n,) predictions before clipping, and their standard deviations."
+        known = (u >= 0) & (i >= 0)
+        prediction = self._baseline(u, i)
+        std = self._baseline_std(u, i)
+        dates = None if dates is None else dates[known]
+        spread = posterior_mean(self.samples_, u[known], i[known], dates, return_std=True)
+        prediction[known], std[known] = spread
+        return prediction, std
+
+    def _baseline_std(self, u, i):
+        "(n,) how far training ratings are from what the biases say of someone or something unknown."
+
+        def spread(knows_user, knows_movie):
+            users = row if knows_user else np.full_like(row, -1)
+            movies = col if knows_movie else np.full_like(col, -1)
+            return np.std(self.matrix_.data - self._baseline(users, movies))
+
+        row, col = cells_of(self.matrix_)
+        by_kind = [spread(False, False), spread(False, True)]
+        return np.select([(u < 0) & (i < 0), u < 0], by_kind, spread(True, False))
+
+    def _user_similarity(self, u):
+        return cosine_to(all_samples(self.samples_["U"]), u)
+
+    def _movie_similarity(self, i):
+        return cosine_to(all_samples(self.samples_["V"]), i)
+
+    def _explain(self, u, i, dates=None):
+        "Mean, biases, what all factors add together, and each effect of time."
+        if u < 0 or i < 0:
+            return super()._explain(u, i)
+        return explain_samples(self.samples_, u, i, dates)
