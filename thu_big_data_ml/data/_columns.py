@@ -24,7 +24,8 @@ def canonical_names(
 ) -> list:  # `columns` where a name means one of them, other names as they are
     "Translate column names to ours; `ValueError` names two that mean the same."
     known = {alias: name for name, those in aliases.items() for alias in those}
-    found, first = [], {}
+    found: list = []
+    first: dict = {}  # the name that was met for each of ours
     for name in names:
         meant = known.get(re.sub("[^a-z0-9]", "", str(name).lower()))
         if meant != name and meant in names:

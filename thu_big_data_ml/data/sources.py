@@ -188,12 +188,12 @@ def load_ratings(
     >>> data.train.shape, data.test.shape, data.rating_scale
     ((159957, 4), (40043, 4), (1.0, 5.0))
     """
-    split = dict(test_size=test_size, random_state=random_state, order=order)
-    options = dict(rating_scale=rating_scale, duplicates=duplicates)
+    split: dict = dict(test_size=test_size, random_state=random_state, order=order)
+    options: dict = dict(rating_scale=rating_scale, duplicates=duplicates)
     if source == "synthetic":
         return synthetic_ratings(**split)
-    named = {"netflix": data_path / "netflix", "sample": data_path / "sample"}
-    path = Path(named.get(source, source)).expanduser()
+    named = source in ("netflix", "sample")
+    path = data_path / source if named else Path(source).expanduser()
     if source == "sample":
         _unpack_sample(path)
     if not path.exists() and source != "netflix":
