@@ -54,6 +54,7 @@ from .factorization.matrix_factorization import (
     train_matrix_factorization,
 )
 from .bayesian.gibbs import (
+    GibbsFactorization,
     sample_chains,
     sample_factors,
 )
@@ -78,6 +79,7 @@ __version__: str
 __all__ = [
     "BaselinePredictor",
     "CachedScore",
+    "GibbsFactorization",
     "MatrixFactorization",
     "MatrixFactorizationRegressor",
     "RatingData",
