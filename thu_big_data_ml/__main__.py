@@ -15,7 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from . import __version__
-from .help import data_path, get_device, write_whole
+from ._files_and_devices import write_whole
+from .help import data_path, get_device
 
 # %% ../nbs/command_line.ipynb #c005
 def parser() -> argparse.ArgumentParser:

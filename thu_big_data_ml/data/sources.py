@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .._files_and_devices import write_whole
 from ._layouts import existing_file, netflix_files, sniff
 from ._sparse import positions
 from .errors import RatingFileError
@@ -21,7 +22,7 @@ from .files import read_ratings
 from .ratings import RatingData, split_ratings
 from .synthetic import synthetic_ratings
 from .titles import read_movie_titles, read_users
-from ..help import data_path, write_whole
+from ..help import data_path
 
 # %% ../../nbs/data/sources.ipynb #n001
 def _split_files(paths: list[Path], name: str, split: dict, options: dict) -> RatingData:

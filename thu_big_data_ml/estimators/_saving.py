@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator
 
-from ..help import write_whole
+from .._files_and_devices import write_whole
 
 # %% ../../nbs/estimators/saving.ipynb #c005
 def save_arrays(

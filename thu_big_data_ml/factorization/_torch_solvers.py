@@ -11,8 +11,8 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import nn
 
+from .._files_and_devices import matrix_precision
 from ._solvers import FullBatchAdamW, Implicit
-from ..help import matrix_precision
 
 # %% ../../nbs/factorization/torch_solvers.ipynb #c005
 class AutogradAdamW:

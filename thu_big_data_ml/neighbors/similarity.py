@@ -13,7 +13,8 @@ from scipy.sparse import csr_matrix
 
 from ..data._sparse import arrays_of, blocks
 from ..estimators.biases import damped_biases
-from ..help import get_device, matrix_precision
+from .._files_and_devices import matrix_precision
+from ..help import get_device
 from thu_big_data_ml.neighbors._similarity_kernels import (
     BYTE_LANES, group_size, similarity_by_blocks, small_integers, sort_ratings,
 )
