@@ -123,6 +123,18 @@ def test_a_star_import_brings_every_public_name(module):
     assert set(names) - {"__builtins__"} == set(thu_big_data_ml.__all__)
 
 
+def test_every_module_has_its_notebook():
+    notebooks = [path.read_text() for path in (root / "nbs").rglob("*.ipynb")]
+    exported = re.findall(r"#\|\s*default_exp ([\w.]+)", "\n".join(notebooks))
+    found = [name.removeprefix("thu_big_data_ml.") for name in modules if not is_folder(name)]
+    assert sorted(exported) == sorted(set(found) - {"_modidx"})
+
+
+def is_folder(module: str) -> bool:
+    "Whether a module is a package."
+    return (root / module.replace(".", "/")).is_dir()
+
+
 def test_versions_agree():
     import thu_big_data_ml
 
