@@ -195,6 +195,6 @@ def test_the_book_renders_and_stays_offline(tmp_path):
         and (copy / "_docs" / "assets" / "plotly.min.js").exists()
     )
     pages = list((copy / "_docs").rglob("*.html"))
-    assert len(pages) == 1 + len(list((root / "nbs").rglob("*.ipynb")))
+    assert len(pages) == 2 + len(list((root / "nbs").rglob("*.ipynb")))
     for page in pages:
         assert not re.search(r"<(script|link)[^>]+(src|href)=\"https?:", page.read_text()), page
