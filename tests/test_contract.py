@@ -202,6 +202,11 @@ def test_objects_that_are_integers_are_integers():
     assert model.user_ids_.tolist() == [1]
 
 
+def test_compare_takes_it(estimator, data):
+    table, predictions = compare({"it": estimator}, data)
+    assert table.loc["it", "rmse"] == pytest.approx(rmse(data.test["rating"], predictions["it"]))
+
+
 def test_scikit_learn_tools(estimator, data):
     X, y = data.train[["user_id", "movie_id", "date"]], data.train["rating"]
     folds = KFold(2, shuffle=True, random_state=0)

@@ -17,11 +17,11 @@ from thu_big_data_ml.factorization._kernels import (
     predict_pairs,
     sgd_epoch,
 )
-from thu_big_data_ml.factorization.als import ALS
-from thu_big_data_ml.factorization.sgd import SGD
 from thu_big_data_ml.factorization._solvers import FullBatchAdamW
 from thu_big_data_ml.factorization._torch_solvers import AutogradAdamW, TiledAdamW
 from thu_big_data_ml.factorization._training import choose_solver, weigh_rows
+from thu_big_data_ml.factorization.als import ALS
+from thu_big_data_ml.factorization.sgd import SGD
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The public names as a user with a type checker calls them: mypy reads this file, nobody runs it."""
+"The public names as a user with a type checker calls them: mypy reads it, nobody runs it."
 
 from pathlib import Path
 from typing import assert_type
