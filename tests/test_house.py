@@ -199,7 +199,7 @@ def parameters_of(thing) -> list[str]:
 
 def section(docstring: str, title: str) -> str:
     "The text of one section of a numpydoc docstring; empty if there is none."
-    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\S.*\n-{{3,}}$|\Z)", docstring, re.M | re.S)
+    found = re.search(rf"^{title}\n-+\n(.*?)(?=^\S[^\n]*\n-{{3,}}$|\Z)", docstring, re.M | re.S)
     return found[1] if found else ""
 
 

@@ -205,7 +205,7 @@ def rmse_and_error(
     Examples
     --------
     >>> rmse_and_error([4, 3, 5, 1], [3, 3, 5, 3])
-    (1.118033988749895, 0.42328083644809556)
+    (1.118033988749895, 0.42328083664000976)
     """
     y_true, y_pred = _check_columns(y_true, y_pred)
     square, error = mean_and_error((y_true - y_pred) ** 2, groups)
