@@ -45,6 +45,7 @@ from .neighbors.user_cf import (
     masked_product,
     UserCF,
 )
+from .neighbors.correction import NeighborCorrected
 from .factorization.matrix_factorization import (
     masked_mse_loss,
     masked_rmse_loss,
@@ -82,6 +83,7 @@ __all__ = [
     "GibbsFactorization",
     "MatrixFactorization",
     "MatrixFactorizationRegressor",
+    "NeighborCorrected",
     "RatingData",
     "RatingEstimator",
     "RatingFileError",

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ..data._sparse import blocks, positions
@@ -337,6 +337,16 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
     def _uses_dates(self) -> bool:
         "Whether the dates of the ratings are to be learned from."
         return False
+
+    def _rehearsal(self) -> "RatingEstimator":
+        "A model for a part of the same ratings: a clone, whose checkpoints are files of its own."
+        model = clone(self)
+        files = {
+            name: Path(value).with_suffix(".trust.npz")
+            for name, value in model.get_params().items()
+            if name.split("__")[-1] == "checkpoint" and value is not None
+        }
+        return model.set_params(**files)
 
     def _training_dates(self, ratings, u, i) -> np.ndarray | None:
         "The dates in the order of `matrix_.data` if they are used; `ValueError` if there are none."
