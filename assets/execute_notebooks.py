@@ -45,13 +45,20 @@ def report_bundle(figure: dict) -> dict:
     fig = go.Figure(figure)
     name = f"figure-{hashlib.sha1(fig.to_json().encode()).hexdigest()[:12]}"
     page = pio.to_html(fig, include_plotlyjs=False, full_html=False, div_id=name)
-    bundle = {"text/html": page}
+    image = png_of(fig)
+    return {"text/html": page} | ({"image/png": image} if image else {})
+
+
+def png_of(fig, attempts: int = 2) -> bytes | None:
+    "A figure as a PNG, or None without a Chromium; on a busy machine it may start at the second try."
     try:
-        bundle["image/png"] = fig.to_image("png", scale=1.5)
+        return fig.to_image("png", scale=1.5)
     except Exception as error:  # kaleido has several errors for a missing browser
+        if attempts > 1:
+            return png_of(fig, attempts - 1)
         reason = str(error).strip().splitlines()[0]
-        print(f"  a figure is stored without its PNG: {reason}", file=sys.stderr)
-    return bundle
+        # to the terminal: what goes to sys.stderr is stored in the notebook
+        print(f"  a figure is stored without its PNG: {reason}", file=sys.__stderr__)
 
 
 def use_report_renderer():
