@@ -50,7 +50,7 @@ def report_bundle(figure: dict) -> dict:
 
 
 def png_of(fig, attempts: int = 2) -> bytes | None:
-    "A figure as a PNG, or None without a Chromium; on a busy machine it may start at the second try."
+    "A figure as a PNG, or None without a Chromium; a busy machine may need a second try."
     try:
         return fig.to_image("png", scale=1.5)
     except Exception as error:  # kaleido has several errors for a missing browser
