@@ -140,7 +140,7 @@ def test_every_notebook_says_its_kind_and_stands_in_that_part():
 def test_chapters_are_named_not_counted(path):
     prose = path.read_text() if path.suffix != ".ipynb" else markdown_of(path)
     room = r"(chapters?|notebooks?|machine rooms?)"
-    wrong = rf"\b(last|previous|next|preceding|following) {room}\b|\b{room} (before|after)\b"
+    wrong = rf"\b(last|previous|next|preceding|following) {room}\b|\b{room} (ago|before|after)\b"
     assert not re.findall(wrong, prose, re.I)
 
 
