@@ -4,330 +4,507 @@
 
 # %% auto #0
 __all__ = ['MatrixFactorization', 'masked_mse_loss', 'masked_rmse_loss', 'train_matrix_factorization',
-           'MatrixFactorizationRegressor', 'in_stars', 'check_settings', 'plot_history']
+           'MatrixFactorizationRegressor', 'plot_history']
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c002
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import torch
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_matrix
 from torch import nn
 from torch.nn.functional import embedding
 
-from ..bayesian.gibbs import sample_chains, sample_factors
-from ..bayesian.posterior import all_samples, explain_samples, posterior_mean
-from ..data._sparse import cells_of, with_values
-from ..estimators._ranking import reasons
-from ..estimators.contract import RatingEstimator
-from ..estimators._factor_model import cosine_to, default_factors, split_cells, unit_of
-from ..estimators._checkpoints import fingerprint
-from ._kernels import predict_pairs
-from ._torch_solvers import observed_cells
+from ..estimators._checks import seed_of
+from ._point_model import PointModel
+from ._torch_solvers import choose_solver
 from thu_big_data_ml.factorization._training import (
-    choose_solver, ends_of, rating_csr, run_epochs, stretch, TrainingState, weigh_rows,
+    check_settings,
+    ends_of,
+    rating_csr,
+    train,
+    weigh_rows,
 )
-from ..help import figure
-from ..neighbors.correction import corrections, similar_movies, trust
+from ..help import figure, get_device
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c005
 class MatrixFactorization(nn.Module):
-    "Ratings as products of factors: `U @ V.T`, plus mean and biases if asked for."
+    """Ratings as products of factors, `U @ V.T`, plus mean and biases if asked for.
 
-    def __init__(self,
-        n_users: int, # rows of U
-        n_items: int, # rows of V
-        n_factors: int = 16, # columns of both
+    Parameters
+    ----------
+    n_users, n_items : int
+        Rows of `U` and of `V`.
+    n_factors : int, default 16
+        Columns of both.
+    bias : bool, default False
+        Whether to add `mean + b_u + b_i`.
+    mean : float, default 0.0
+        Mean rating, used with biases only.
+    init_scale : float, default 0.05
+        Standard deviation of the factors at the start.
+    ends : tuple of float, optional
+        Lowest and highest rating; a sigmoid then bounds predictions by them.
+    random_state : int, RandomState or Generator, optional
+        Seed of the start.
+
+    Attributes
+    ----------
+    U, V : Parameter of shape (n_users, n_factors) and (n_items, n_factors)
+        The factors.
+    b_u, b_i : Parameter of shape (n_users,) and (n_items,), or None
+        The biases.
+
+    Examples
+    --------
+    >>> model = MatrixFactorization(3, 4, n_factors=2, random_state=0)
+    >>> model().shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(
+        self,
+        n_users: int,
+        n_items: int,
+        n_factors: int = 16,
         *,
-        bias: bool = False, # whether to add `mean + b_u + b_i`
-        mean: float = 0.0, # mean rating, used with biases only
-        init_scale: float = 0.05, # standard deviation of the factors at the start
-        ends: tuple[float, float] | None = None, # lowest and highest rating: predictions are bounded by a sigmoid between them
-        random_state: int | None = None, # seed of the start
+        bias: bool = False,
+        mean: float = 0.0,
+        init_scale: float = 0.05,
+        ends: tuple[float, float] | None = None,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
     ):
         super().__init__()
-        rng = np.random.default_rng(random_state)
-        start = lambda rows: nn.Parameter(torch.from_numpy(np.float32(init_scale) * rng.standard_normal((rows, n_factors), np.float32)))
-        self.U, self.V = start(n_users), start(n_items)
-        self.b_u, self.b_i = (nn.Parameter(torch.zeros(n)) if bias else None for n in (n_users, n_items))
-        self.mean, self.ends = mean if bias else 0.0, ends
-        if bias and ends: # so that the sigmoid of it is the mean
+        rng = np.random.default_rng(seed_of(random_state))
+        start = [rng.standard_normal((n, n_factors), np.float32) for n in (n_users, n_items)]
+        self.U, self.V = (nn.Parameter(torch.from_numpy(np.float32(init_scale) * a)) for a in start)
+        self.b_u = nn.Parameter(torch.zeros(n_users)) if bias else None
+        self.b_i = nn.Parameter(torch.zeros(n_items)) if bias else None
+        self.mean = mean if bias else 0.0
+        self.ends = ends
+        if bias and ends:  # so that the sigmoid of it is the mean
             self.mean = float(np.log((mean - ends[0]) / (ends[1] - mean)))
-        for name in ("user_weight", "item_weight"): # what a row's penalty is multiplied by
-            self.register_buffer(name, torch.ones(()), persistent=False)
+        # what a row's penalty is multiplied by
+        self.register_buffer("user_weight", torch.ones(()), persistent=False)
+        self.register_buffer("item_weight", torch.ones(()), persistent=False)
 
-    def forward(self) -> torch.Tensor: # (n_users, n_items)
-        "All predictions."
+    def forward(self) -> torch.Tensor:
+        """Predict all cells.
+
+        Returns
+        -------
+        Tensor of shape (n_users, n_items)
+            The predictions.
+        """
         product = self.U @ self.V.T
-        return self.bounded(product if self.b_u is None else product + self.mean + self.b_u[:, None] + self.b_i)
+        if self.b_u is not None:
+            product = product + self.mean + self.b_u[:, None] + self.b_i
+        return self._bounded(product)
 
-    def at(self, u: torch.Tensor, i: torch.Tensor) -> torch.Tensor: # (n,)
-        "Predictions at the pairs `u`, `i` only, without forming the matrix."
-        product = (embedding(u, self.U) * embedding(i, self.V)).sum(1) # embedding, not U[u]: its gradient adds up in a fixed order
-        return self.bounded(product if self.b_u is None else product + self.mean + embedding(u, self.b_u[:, None])[:, 0] + embedding(i, self.b_i[:, None])[:, 0])
+    def at(self, u: torch.Tensor, i: torch.Tensor) -> torch.Tensor:
+        """Predict some cells, without forming the matrix.
 
-    def bounded(self, score: torch.Tensor) -> torch.Tensor: # of the same shape
-        "The score itself, or a sigmoid of it between the ends of the rating scale."
-        return score if self.ends is None else self.ends[0] + (self.ends[1] - self.ends[0]) * torch.sigmoid(score)
+        Parameters
+        ----------
+        u, i : Tensor of shape (n,), int64
+            Rows of `U` and of `V`.
 
-    def penalty(self) -> tuple[torch.Tensor, torch.Tensor]: # half the sum of squares of the factors, and of the biases
-        "What the two regularization parameters multiply."
-        squares = lambda *tensors: 0.5 * sum((weight * t.reshape(len(t), -1).square().sum(1)).sum() for t, weight in zip(tensors, (self.user_weight, self.item_weight)))
-        return squares(self.U, self.V), squares(self.b_u, self.b_i) if self.b_u is not None else torch.zeros(())
+        Returns
+        -------
+        Tensor of shape (n,)
+            The predictions.
+        """
+        # embedding, not U[u]: its gradient adds up in a fixed order
+        product = (embedding(u, self.U) * embedding(i, self.V)).sum(1)
+        if self.b_u is not None:
+            b_u, b_i = embedding(u, self.b_u[:, None]), embedding(i, self.b_i[:, None])
+            product = product + self.mean + b_u[:, 0] + b_i[:, 0]
+        return self._bounded(product)
+
+    def penalty(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the two regularization parameters multiply.
+
+        Returns
+        -------
+        tuple of Tensor
+            Half the sum of squares of the factors, and of the biases.
+        """
+        factors = self._squares(self.U, self.V)
+        return factors, torch.zeros(()) if self.b_u is None else self._squares(self.b_u, self.b_i)
+
+    def _squares(self, of_users, of_items):
+        pairs = (of_users, self.user_weight), (of_items, self.item_weight)
+        rows = (weight * a.reshape(len(a), -1).square().sum(1) for a, weight in pairs)
+        return 0.5 * sum(squares.sum() for squares in rows)
+
+    def _bounded(self, score):
+        if self.ends is None:
+            return score
+        low, high = self.ends
+        return low + (high - low) * torch.sigmoid(score)
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c008
-def masked_mse_loss(
-    reconstructed: torch.Tensor, # (n_users, n_movies) predictions
-    matrix: torch.Tensor, # (n_users, n_movies) ratings, 0 where not observed
-) -> torch.Tensor: # scalar
-    "Half the mean squared error over the observed cells."
+def masked_mse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Half the mean squared error over the observed cells.
+
+    Parameters
+    ----------
+    reconstructed : Tensor of shape (n_users, n_movies)
+        Predictions.
+    matrix : Tensor of shape (n_users, n_movies)
+        Ratings, 0 where not observed.
+
+    Returns
+    -------
+    Tensor
+        A scalar, in squared stars.
+
+    Examples
+    --------
+    >>> masked_mse_loss(torch.tensor([[3.0, 1.0]]), torch.tensor([[5.0, 0.0]]))
+    tensor(2.)
+    """
     observed = matrix != 0
     return 0.5 * (reconstructed[observed] - matrix[observed]).square().mean()
 
-def masked_rmse_loss(
-    reconstructed: torch.Tensor, # (n_users, n_movies) predictions
-    matrix: torch.Tensor, # (n_users, n_movies) ratings, 0 where not observed
-) -> torch.Tensor: # scalar, in stars
-    "Root mean squared error over the observed cells."
+
+def masked_rmse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """Root mean squared error over the observed cells.
+
+    Parameters
+    ----------
+    reconstructed : Tensor of shape (n_users, n_movies)
+        Predictions.
+    matrix : Tensor of shape (n_users, n_movies)
+        Ratings, 0 where not observed.
+
+    Returns
+    -------
+    Tensor
+        A scalar, in stars.
+
+    Examples
+    --------
+    >>> masked_rmse_loss(torch.tensor([[3.0, 1.0]]), torch.tensor([[5.0, 0.0]]))
+    tensor(2.)
+    """
     return (2 * masked_mse_loss(reconstructed, matrix)).sqrt()
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c012
 def train_matrix_factorization(
-    R_train, # (n_users, n_movies) ratings, sparse or dense, 0 where not observed
-    R_validation=None, # the same shape: the ratings that decide when to stop; without them all epochs are run
-    n_factors: int = 16, # columns of U and V
+    R_train: csr_matrix | ArrayLike,
+    R_validation: csr_matrix | ArrayLike | None = None,
+    n_factors: int = 16,
     *,
-    solver: str = "adamw", # "adamw", "sgd" or "als"
-    bias: bool = True, # whether to learn biases too
-    n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS
-    learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
-    learning_rate_decay: float | None = None, # SGD's step size is multiplied by it after each epoch; None for 0.93, and for 0.8 from a million ratings on
-    regularization: float = 16, # lambda of the summed objective, for the factors
-    bias_regularization: float = 3, # the same for the biases
-    implicit: bool = False, # AdamW: whether who rated what is learned from, too
-    implicit_regularization: float = 30, # lambda for what it says
-    regularization_exponent: float = 0.0, # AdamW: a row with c times the average number of ratings has c to this power times the penalty
-    weight_decay: float = 0.0, # AdamW's decoupled decay
-    activation: str = "identity", # AdamW: "sigmoid" bounds predictions by the lowest and the highest rating
-    batch_size: int | None = None, # ratings a step of AdamW; None for all
-    block_size: int | None = None, # users a tile of AdamW on a GPU; None for tiles of about 2^26 cells, 256 MB
-    dtype: str = "float32", # of AdamW's matrix products: "float32", "tf32" or "bfloat16"
-    init_scale: float = 0.05, # standard deviation of the factors at the start
-    unit: float = 1.0, # ratings are divided by it, so that penalties and steps are for ratings in this unit; what is returned is in stars
-    patience: int | None = None, # epochs without a better validation RMSE before stopping; None for 50 of AdamW, 10 of the others
-    checkpoint: str | Path | None = None, # file that keeps the state every ten epochs; a training that finds it continues
-    device: str | None = None, # None to choose, "cpu", "cuda"
-    random_state: int | None = None, # seed of the start, and of the order of ratings
-    verbose: bool = True, # whether to show a progress bar
-) -> tuple[MatrixFactorization, pd.DataFrame]: # the best model, on the CPU; history: epoch, seconds, loss, train_rmse, validation_rmse
-    "Matrix factorization; `FloatingPointError` if the loss is not finite."
-    kind, device = choose_solver(solver, device, batch_size, weight_decay, regularization_exponent, activation, dtype, implicit)
-    n_epochs, learning_rate, patience = (kind.defaults[name] if value is None else value for name, value in dict(n_epochs=n_epochs, learning_rate=learning_rate, patience=patience).items())
-    settings = dict(solver=solver, n_factors=n_factors, bias=bias, learning_rate=learning_rate, learning_rate_decay=learning_rate_decay, regularization=regularization,
-        bias_regularization=bias_regularization, implicit=implicit, implicit_regularization=implicit_regularization, regularization_exponent=regularization_exponent, weight_decay=weight_decay, activation=activation, batch_size=batch_size,
-        block_size=block_size, dtype=dtype, init_scale=init_scale, unit=unit, random_state=random_state)
-    R, validation = rating_csr(R_train, unit), None if R_validation is None else observed_cells(rating_csr(R_validation, unit), device)
-    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), init_scale=init_scale, ends=ends_of(R, activation), random_state=random_state)
+    bias: bool = True,
+    implicit: bool = False,
+    n_epochs: int = 300,
+    learning_rate: float = 0.02,
+    regularization: float = 16,
+    bias_regularization: float = 3,
+    implicit_regularization: float = 30,
+    regularization_exponent: float = 0.0,
+    weight_decay: float = 0.0,
+    activation: str = "identity",
+    batch_size: int | None = None,
+    block_size: int | None = None,
+    dtype: str = "float32",
+    init_scale: float = 0.05,
+    unit: float = 1.0,
+    patience: int = 50,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    random_state: int | np.random.RandomState | np.random.Generator | None = None,
+    verbose: bool = True,
+) -> tuple[MatrixFactorization, pd.DataFrame]:
+    """Learn factors and biases by AdamW.
+
+    Minimises `1/2 sum e^2 + regularization/2 (|U|^2 + |V|^2) + bias_regularization/2 (|b_u|^2 +
+    |b_i|^2)` over the observed ratings.
+
+    Parameters
+    ----------
+    R_train : csr_matrix or array of shape (n_users, n_movies)
+        Ratings, 0 where not observed.
+    R_validation : csr_matrix or array of shape (n_users, n_movies), optional
+        The ratings that decide when to stop; without them all epochs are run.
+    n_factors : int, default 16
+        Columns of `U` and `V`.
+    bias : bool, default True
+        Whether to learn biases, too.
+    implicit : bool, default False
+        Whether to learn from who rated what, too.
+    n_epochs : int, default 300
+        At most so many passes over the ratings.
+    learning_rate : float, default 0.02
+        Step size.
+    regularization, bias_regularization : float, default 16 and 3
+        Penalties of factors and of biases.
+    implicit_regularization : float, default 30
+        Penalty of what `implicit` learns; without effect if it is not.
+    regularization_exponent : float, default 0.0
+        A row with c times the average number of ratings has c to this power times the penalty.
+    weight_decay : float, default 0.0
+        AdamW's decoupled decay.
+    activation : {"identity", "sigmoid"}
+        "sigmoid" bounds predictions by the lowest and the highest rating.
+    batch_size : int, optional
+        Ratings a step; all by default.
+    block_size : int, optional
+        Users a tile of the matrix products; by default tiles have about 2^26 cells, 256 MB.
+    dtype : {"float32", "tf32", "bfloat16"}
+        What matrix products compute in; all but "float32" needs all ratings at once.
+    init_scale : float, default 0.05
+        Standard deviation of the factors at the start.
+    unit : float, default 1.0
+        Ratings are divided by it, so that penalties and steps are for ratings in this unit; what
+        is returned is in stars.
+    patience : int, default 50
+        Epochs without a better validation RMSE before stopping.
+    checkpoint : str or Path, optional
+        A file that keeps the state every ten epochs; a training that finds it continues.
+    device : str, optional
+        "cpu" or "cuda"; by default CUDA where there is one.
+    random_state : int, RandomState or Generator, optional
+        Seed of the start, and of the order of ratings in batches.
+    verbose : bool, default True
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    MatrixFactorization
+        The best model, on the CPU, in stars.
+    DataFrame
+        The history: `epoch`, `seconds`, `loss` a rating, `train_rmse` and `validation_rmse` in
+        stars.
+
+    Raises
+    ------
+    ValueError
+        A setting that cannot be used, or not with another one, by name.
+    FloatingPointError
+        The loss is not finite any more.
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019. Koren, Factorization Meets
+    the Neighborhood, 2008.
+
+    Examples
+    --------
+    >>> R = np.array([[5, 4, 0], [4, 0, 1], [0, 5, 2]])
+    >>> model, history = train_matrix_factorization(R, n_factors=2, n_epochs=3, verbose=False)
+    >>> history["epoch"].tolist()
+    [1, 2, 3]
+    """
+    settings = dict(
+        solver="adamw",
+        n_factors=n_factors,
+        bias=bias,
+        learning_rate=learning_rate,
+        regularization=regularization,
+        bias_regularization=bias_regularization,
+        implicit=implicit,
+        implicit_regularization=implicit_regularization,
+        regularization_exponent=regularization_exponent,
+        weight_decay=weight_decay,
+        activation=activation,
+        batch_size=batch_size,
+        block_size=block_size,
+        dtype=dtype,
+        init_scale=init_scale,
+        unit=unit,
+        random_state=seed_of(random_state),
+    )
+    loop = dict(n_epochs=n_epochs, patience=patience, checkpoint=checkpoint, verbose=verbose)
+    check_settings(settings | loop)
+    kind, device = choose_solver(device, settings)
+    R = rating_csr(R_train, unit)
+    shape = dict(bias=bias, mean=float(R.data.mean()), ends=ends_of(R, activation))
+    start = dict(init_scale=init_scale, random_state=settings["random_state"])
+    model = MatrixFactorization(*R.shape, n_factors, **shape, **start)
     model = weigh_rows(model, R, regularization_exponent).to(device)
-    state = TrainingState(model, kind(model, R, settings), checkpoint, dict(ratings=fingerprint(R)) | settings)
-    run_epochs(state, n_epochs, patience, verbose, random_state, R.nnz, validation, unit)
-    return stretch(state.finish(), unit), pd.DataFrame(state.history, columns=["epoch", "seconds", "loss", "train_rmse", "validation_rmse"])
+    return train(kind(model, R, settings), R, R_validation, settings, **loop)
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c014
-class MatrixFactorizationRegressor(RatingEstimator):
-    "Factors and biases: learned with a penalty in the objective (Koren, Bell and Volinsky, 2009), or drawn from their posterior."
+class MatrixFactorizationRegressor(PointModel):
+    """Factors and biases by AdamW, with a penalty in the objective.
 
-    def __init__(self,
-        n_factors: int | None = None, # numbers that describe a user or a movie; None for 2, from 10,000 ratings on 8, from 50,000 on 16, from 300,000 on 32, and for Gibbs from three million on 48, but never more numbers in all than twice the ratings
-        solver: str = "adamw", # "adamw", "sgd", "als" or "gibbs"; Gibbs has no use for what is said below about steps, penalties and stopping
-        bias: bool = True, # whether to learn biases too
-        implicit: bool | None = None, # Gibbs, AdamW: whether who rated what is learned from; None for yes, but not in batches nor without biases nor with `activation` or `regularization_exponent`
-        time: bool = False, # Gibbs: whether to learn effects of time, from a column date
-        drift: bool = False, # Gibbs with time: whether what describes a user moves with time
-        n_epochs: int | None = None, # at most so many passes over the ratings; None for 300 of AdamW, 50 of SGD, 30 of ALS; sweeps of each of Gibbs's chains, None for 150, from a million ratings on 75
-        n_neighbors: int = 200, # most similar movies of each, by which predictions are corrected; 0 for none
-        n_chains: int = 4, # Gibbs: samplers that know nothing of each other, whose draws are put together
-        learning_rate: float | None = None, # step size; None for 0.02 with AdamW, 0.06 with SGD; ALS has none
-        learning_rate_decay: float | None = None, # SGD's step size is multiplied by it after each epoch; None for 0.93, and for 0.8 from a million ratings on
-        regularization: float | None = None, # lambda of the summed objective for the factors, where ratings have a standard deviation of 1; None for 18 with what `implicit` learns, 14 without, 1 without biases
-        bias_regularization: float = 3, # the same for the biases
-        implicit_regularization: float = 30, # AdamW with implicit: the same for what the rated say
-        regularization_exponent: float = 0.0, # AdamW: a row with c times the average number of ratings has c to this power times the penalty
-        weight_decay: float = 0.0, # AdamW's decoupled decay
-        activation: str = "identity", # AdamW: "sigmoid" bounds predictions by the lowest and the highest rating
-        batch_size: int | None = None, # ratings a step of AdamW; None for all
-        block_size: int | None = None, # users a tile of AdamW on a GPU; None for tiles of about 2^26 cells, 256 MB
-        dtype: str = "float32", # of AdamW's matrix products: "float32", "tf32" or "bfloat16"
-        init_scale: float = 0.05, # standard deviation of the factors at the start
-        validation_fraction: float = 0.05, # share of the training ratings that decides when to stop, and how far to trust neighbours; 0 to run all epochs, and to trust them
-        patience: int | None = None, # epochs without improvement before stopping; None for 50 of AdamW, 10 of the others
-        refit: bool = True, # whether to train again on all ratings for the number of epochs that was best
-        checkpoint: str | Path | None = None, # file from which a killed training continues
-        device: str | None = None, # None to choose, "cpu", "cuda"
-        random_state: int | None = None, # seed
-        verbose: bool = False, # whether to show a progress bar
-        rating_scale: tuple[float, float] | None = None, # lowest and highest rating allowed in training
-        duplicates: str = "error", # a pair rated twice: "error", "last" or "mean"
+    The prediction is `mean + b_u + b_i + U[u] @ V[i]`, see `train_matrix_factorization`.
+
+    Parameters
+    ----------
+    n_factors : int, optional
+        Numbers that describe a user or a movie. By default 2, from 10,000 ratings on 8, from
+        50,000 on 16, from 300,000 on 32; but in all at most twice as many as there are ratings.
+    bias : bool, default True
+        Whether to learn biases, too.
+    implicit : bool, optional
+        Whether to learn from who rated what, too. By default where it goes: with biases and all
+        ratings at once, without the train options `activation` and `regularization_exponent`.
+    n_epochs : int, default 300
+        At most so many passes over the ratings.
+    learning_rate : float, default 0.02
+        Step size.
+    regularization : float, optional
+        Penalty of the factors, for ratings with a standard deviation of 1. By default 18 with
+        `implicit`, 14 without, 1 without biases.
+    bias_regularization : float, default 3
+        Penalty of the biases; without effect if there are none.
+    implicit_regularization : float, default 30
+        Penalty of what `implicit` learns; without effect if it is not.
+    weight_decay : float, default 0.0
+        AdamW's decoupled decay.
+    batch_size : int, optional
+        Ratings a step; all by default.
+    validation_fraction : float, default 0.05
+        Share of the training ratings that decides when to stop; 0 to run all epochs.
+    checkpoint : str or Path, optional
+        A file from which a killed training continues.
+    device : str, optional
+        "cpu" or "cuda"; by default CUDA where there is one.
+    random_state : int, RandomState or Generator, optional
+        Seed of the start, of the ratings set aside and of the order of ratings in batches.
+    verbose : bool, default False
+        Whether to show a progress bar.
+    train_options : dict, optional
+        Any of `activation`, `regularization_exponent`, `block_size`, `dtype`, `init_scale` and
+        `patience`, see `train_matrix_factorization`; and `refit`, by default True: whether to
+        train again on all ratings for the number of epochs that was best.
+    rating_scale : tuple of float, optional
+        Lowest and highest rating allowed in training; any by default.
+    duplicates : {"error", "last", "mean"}
+        What to do with a pair rated twice.
+
+    Attributes
+    ----------
+    U_, V_ : ndarray of shape (n_users, n_factors) and (n_movies, n_factors)
+        The factors.
+    b_u_, b_i_ : ndarray of shape (n_users,) and (n_movies,)
+        The biases, in stars.
+    mean_ : float
+        The mean rating; 0 without biases.
+    history_ : DataFrame
+        `epoch`, `seconds`, `loss`, `train_rmse` and `validation_rmse` of the first training.
+    device_ : str
+        Where it was trained.
+
+    References
+    ----------
+    Koren, Bell and Volinsky, Matrix Factorization Techniques for Recommender Systems, 2009.
+
+    Examples
+    --------
+    >>> from thu_big_data_ml import synthetic_ratings
+    >>> data = synthetic_ratings(60, 50, 900, random_state=0)
+    >>> model = MatrixFactorizationRegressor(n_factors=2, n_epochs=20, random_state=0, device="cpu")
+    >>> model.fit(data.train).predict(data.test).shape == (len(data.test),)
+    True
+    """
+
+    _options = (
+        "activation",
+        "regularization_exponent",
+        "block_size",
+        "dtype",
+        "init_scale",
+        "patience",
+    )
+    _train = staticmethod(train_matrix_factorization)
+
+    def __init__(
+        self,
+        n_factors: int | None = None,
+        bias: bool = True,
+        implicit: bool | None = None,
+        n_epochs: int = 300,
+        learning_rate: float = 0.02,
+        regularization: float | None = None,
+        bias_regularization: float = 3,
+        implicit_regularization: float = 30,
+        weight_decay: float = 0.0,
+        batch_size: int | None = None,
+        validation_fraction: float = 0.05,
+        checkpoint: str | Path | None = None,
+        device: str | None = None,
+        random_state: int | np.random.RandomState | np.random.Generator | None = None,
+        verbose: bool = False,
+        train_options: dict | None = None,
+        rating_scale: tuple[float, float] | None = None,
+        duplicates: str = "error",
     ):
-        self.n_factors, self.solver, self.bias, self.implicit, self.time, self.n_epochs = n_factors, solver, bias, implicit, time, n_epochs
-        self.drift, self.n_neighbors, self.n_chains = drift, n_neighbors, n_chains
-        self.learning_rate, self.learning_rate_decay = learning_rate, learning_rate_decay
-        self.regularization, self.bias_regularization, self.weight_decay = regularization, bias_regularization, weight_decay
-        self.implicit_regularization, self.regularization_exponent, self.activation = implicit_regularization, regularization_exponent, activation
-        self.batch_size, self.block_size, self.dtype, self.init_scale, self.validation_fraction = batch_size, block_size, dtype, init_scale, validation_fraction
-        self.patience, self.refit, self.checkpoint, self.device, self.random_state, self.verbose = patience, refit, checkpoint, device, random_state, verbose
-        self.rating_scale, self.duplicates = rating_scale, duplicates
+        self.n_factors = n_factors
+        self.bias = bias
+        self.implicit = implicit
+        self.n_epochs = n_epochs
+        self.learning_rate = learning_rate
+        self.regularization = regularization
+        self.bias_regularization = bias_regularization
+        self.implicit_regularization = implicit_regularization
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.validation_fraction = validation_fraction
+        self.checkpoint = checkpoint
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+        self.train_options = train_options
+        self.rating_scale = rating_scale
+        self.duplicates = duplicates
 
-    def predict(self,
-        X, # pairs of raw ids, see `fit`; with effects of time with a column date
-        return_reason: bool = False, # also say where each prediction came from, see `RatingEstimator.predict`
-        return_std: bool = False, # Gibbs: also give the standard deviation of the rating
-    ): # (n,) float64 in stars; then (n,) float64 standard deviations and (n,) texts, as asked
-        "Predicted ratings, clipped to the scale seen in training, never NaN."
-        if not return_std:
-            return super().predict(X, return_reason)
-        u, i, dates = self._pairs(X)
-        if self.samples_ is None:
-            raise ValueError(f"return_std=True needs solver='gibbs'; solver={self.solver!r} finds one set of factors and does not know how sure it is.")
-        known, prediction, std = (u >= 0) & (i >= 0), self._baseline(u, i), self._baseline_std(u, i)
-        prediction[known], std[known] = posterior_mean(self.samples_, *(a[known] for a in (u, i, dates) if a is not None), return_std=True)
-        prediction[known] += self._correction(u[known], i[known])
-        prediction = np.clip(prediction, *self.rating_scale_)
-        return (prediction, std, reasons(u, i, known)) if return_reason else (prediction, std)
+    def _settings(self, R):
+        self.device_ = get_device(self.device)
+        implicit = self._learns_implicit()
+        chosen = {"regularization": 18} if implicit and self.regularization is None else {}
+        own = dict(
+            implicit=implicit,
+            learning_rate=self.learning_rate,
+            implicit_regularization=self.implicit_regularization,
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            device=self.device_,
+        )
+        return super()._settings(R) | own | chosen
 
-    def _uses_dates(self):
-        return self.solver == "gibbs" and bool(self.time)
-
-    def _uses_links(self):
-        plain = self.bias and self.batch_size is None and self.activation == "identity" and not self.regularization_exponent
-        return bool(self.implicit) if self.implicit is not None else self.solver == "gibbs" or (self.solver == "adamw" and plain)
-
-    def _fit(self, R, dates=None):
-        check_settings(vars(self))
-        self.samples_, self.trust_ = None, 1.0
-        (self._sample if self.solver == "gibbs" else self._train)(R, dates)
-        left = R.data - self._factor_score(*cells_of(R)) if self.samples_ is None else self.samples_.pop("left")
-        self.left_, self.alike_, self.weight_ = (left.astype(np.float32), *similar_movies(R, self.n_neighbors)) if self.n_neighbors else (None, None, None)
-
-    def _sample(self, R, dates=None):
-        "Draw from the posterior."
-        self.samples_, self.history_ = sample_chains(R, n_chains=self.n_chains, n_sweeps=self.n_epochs, n_factors=self.n_factors, link=self._uses_links(), dates=dates, drift=self.drift,
-            checkpoint=self.checkpoint, random_state=self.random_state, verbose=self.verbose)
-        self.device_ = "cpu"
-        train, validation = split_cells(R, self.validation_fraction, self.random_state)
-        if self.n_neighbors and validation is not None:
-            n_sweeps = max(2, len(self.history_) // self.n_chains // 2)
-            samples, _ = sample_factors(train, n_factors=self.n_factors, n_sweeps=n_sweeps, burn_in=n_sweeps // 2, n_samples=25, link=self._uses_links(), random_state=self.random_state,
-                checkpoint=self.checkpoint and Path(self.checkpoint).with_suffix(".trust.npz"), verbose=self.verbose and "Gibbs sampling, trust in neighbours")
-            self.trust_ = self._trust(train, samples["left"], validation, posterior_mean(samples, *cells_of(validation)))
-
-    def _train(self, R, dates=None):
-        "Minimise the objective, stopped by validation ratings, and once more on all ratings."
-        _, self.device_ = choose_solver(self.solver, self.device, self.batch_size, self.weight_decay, self.regularization_exponent, self.activation, self.dtype, self._uses_links())
-        train, validation = split_cells(R, self.validation_fraction, self.random_state)
-        names = "solver bias learning_rate learning_rate_decay regularization bias_regularization implicit_regularization regularization_exponent weight_decay activation batch_size block_size dtype init_scale patience random_state verbose"
-        settings = {name: getattr(self, name) for name in names.split()} | dict(n_factors=self.n_factors or min(default_factors(R), 32), device=self.device_, implicit=self._uses_links(), unit=unit_of(R))
-        if self.regularization is None:
-            settings["regularization"] = 18 if settings["implicit"] else 14 if self.bias else 1
-        model, self.history_ = train_matrix_factorization(train, validation, n_epochs=self.n_epochs, checkpoint=self.checkpoint, **settings)
-        self._keep(model)
-        if self.n_neighbors and validation is not None:
-            self.trust_ = self._trust(train, train.data - self._factor_score(*cells_of(train)), validation, self._factor_score(*cells_of(validation)))
-        if self.refit and validation is not None:
-            best = int(self.history_["validation_rmse"].argmin()) + 1
-            again = self.checkpoint and Path(self.checkpoint).with_suffix(".refit.npz")
-            self._keep(train_matrix_factorization(R, n_epochs=best, checkpoint=again, **settings)[0])
-
-    def _keep(self, model):
-        "Take over what was learned."
-        parameters = {name: p.detach().numpy() for name, p in model.named_parameters()}
-        self.U_, self.V_, self.mean_, self.ends_ = parameters["U"], parameters["V"], model.mean, model.ends
-        self.b_u_, self.b_i_ = parameters.get("b_u", np.zeros(len(self.U_), np.float32)), parameters.get("b_i", np.zeros(len(self.V_), np.float32))
-
-    def _trust(self, train, left, validation, prediction):
-        "How far corrections are trusted, from what factors of `train` leave of it and what they predict for `validation`."
-        return trust(validation.data - prediction, corrections(*cells_of(validation), with_values(train, left), *similar_movies(train, self.n_neighbors)))
-
-    def _correction(self, u, i):
-        "(n,) what the neighbours of the movies add; 0 without them."
-        return 0.0 if self.left_ is None else self.trust_ * corrections(u, i, with_values(self.matrix_, self.left_), self.alike_, self.weight_)
-
-    def _score(self, u, i, dates=None):
-        "What factors predict, corrected."
-        return self._factor_score(u, i, dates) + self._correction(u, i)
-
-    def _factor_score(self, u, i, dates=None):
-        if self.samples_ is not None:
-            return posterior_mean(self.samples_, u, i, dates)
-        return predict_pairs(u, i, self.U_, self.V_, self.b_u_, self.b_i_, self.mean_, self.ends_)
-
-    def _baseline_std(self, u, i):
-        "Standard deviation of the training ratings about what the damped biases say of a stranger, by what is unknown (-1) at `u`, `i`."
-        R = self.matrix_.tocoo()
-        spread = lambda of_user, of_movie: np.std(R.data - self._baseline(np.where(of_user, R.row, -1), np.where(of_movie, R.col, -1)))
-        return np.select([(u < 0) & (i < 0), u < 0], [spread(False, False), spread(False, True)], spread(True, False))
-
-    def _user_similarity(self, u):
-        return cosine_to(self.U_ if self.samples_ is None else all_samples(self.samples_["U"]), u)
-
-    def _movie_similarity(self, i):
-        return cosine_to(self.V_ if self.samples_ is None else all_samples(self.samples_["V"]), i)
-
-    def _explain(self, u, i, dates=None):
-        "Mean, biases, and what each factor adds, largest first; of samples, what all factors add together, and each effect of time; then what similar movies add."
-        if u < 0 or i < 0:
-            return super()._explain(u, i)
-        table = self._explain_factors(u, i) if self.samples_ is None else explain_samples(self.samples_, u, i, dates)
-        if self.left_ is None:
-            return table
-        return pd.concat([table, pd.DataFrame(dict(term=["similar movies"], contribution=self._correction(np.array([u]), np.array([i]))))], ignore_index=True)
-
-    def _explain_factors(self, u, i):
-        "The terms of a trained model."
-        terms = pd.DataFrame(dict(term=["mean", "user bias", "movie bias"], contribution=[self.mean_, self.b_u_[u], self.b_i_[i]]))
-        factors = pd.DataFrame(dict(term=[f"factor {k}" for k in range(self.U_.shape[1])], contribution=self.U_[u] * self.V_[i]))
-        factors = factors.sort_values("contribution", key=np.abs, ascending=False, kind="stable")
-        table = pd.concat([terms, factors] if self.bias else [factors], ignore_index=True).astype({"contribution": float})
-        return table if self.ends_ is None else in_stars(table, self.mean_, self.ends_, float(self._factor_score(np.array([u]), np.array([i]))[0]))
-
-def in_stars(table: pd.DataFrame, mean: float, ends: tuple[float, float], prediction: float) -> pd.DataFrame: # the same columns
-    "Terms of a bounded prediction: the level it starts from, and then each term by its share in the way from there to the prediction."
-    start = ends[0] + (ends[1] - ends[0]) / (1 + np.exp(-mean))
-    rest = table[table["term"] != "mean"]
-    total = rest["contribution"].sum()
-    rest = rest.assign(contribution=rest["contribution"] * ((prediction - start) / total if total else 0.0))
-    return pd.concat([pd.DataFrame(dict(term=["mean" if mean else "middle of the scale"], contribution=[start])), rest], ignore_index=True)
-
-def check_settings(settings: dict):
-    "Refuse, by name, a setting that no training can use, or not this solver; None leaves the choice to the solver."
-    least = dict(n_factors=1, n_epochs=1, n_chains=1, n_neighbors=0, patience=1, batch_size=1, block_size=1, regularization=0, bias_regularization=0, implicit_regularization=0, regularization_exponent=0, weight_decay=0, validation_fraction=0)
-    for name, low in least.items():
-        if settings[name] is not None and not settings[name] >= low:
-            raise ValueError(f"{name} must be at least {low}, and is {settings[name]}.")
-    for name in ("learning_rate", "learning_rate_decay", "init_scale"):
-        if settings[name] is not None and not settings[name] > 0:
-            raise ValueError(f"{name} must be positive, and is {settings[name]}.")
-    gibbs = settings["solver"] == "gibbs"
-    if not gibbs and settings["time"]:
-        raise ValueError(f"time needs solver='gibbs', not {settings['solver']!r}.")
-    if settings["drift"] and not settings["time"]:
-        raise ValueError("drift needs time=True.")
-    others = settings["weight_decay"] or settings["regularization_exponent"] or settings["batch_size"] is not None or settings["activation"] != "identity"
-    if gibbs and (not settings["bias"] or others or settings["device"] not in (None, "auto", "cpu")):
-        raise ValueError("solver='gibbs' runs on the CPU, with biases, without batch_size, weight_decay, regularization_exponent and activation.")
-    if not settings["validation_fraction"] < 1:
-        raise ValueError(f"validation_fraction must be below 1, and is {settings['validation_fraction']}.")
+    def _learns_implicit(self) -> bool:
+        if self.implicit is not None:
+            return bool(self.implicit)
+        given = self._given()
+        plain = given.get("activation", "identity") == "identity"
+        even = not given.get("regularization_exponent")
+        return bool(self.bias) and self.batch_size is None and plain and even
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c020
-def plot_history(
-    history: pd.DataFrame, # `history_`, or what `train_matrix_factorization` returned
-    title: str = "", # what was trained
-): # a Plotly figure
-    "Loss, train RMSE and validation RMSE against epochs."
-    fig = figure("epoch", "RMSE (stars)", title, yaxis2=dict(title="loss", overlaying="y", side="right", showgrid=False), legend=dict(x=0.98, y=0.98, xanchor="right"))
+def plot_history(history: pd.DataFrame, title: str = "") -> go.Figure:
+    """Loss, train RMSE and validation RMSE against epochs.
+
+    Parameters
+    ----------
+    history : DataFrame
+        `history_` of a model, or what `train_matrix_factorization` returned.
+    title : str, default ""
+        What was trained.
+
+    Returns
+    -------
+    Figure
+        A Plotly figure.
+
+    Examples
+    --------
+    >>> _, history = train_matrix_factorization(np.eye(3), n_epochs=3, verbose=False)
+    >>> [line.name for line in plot_history(history).data]
+    ['train RMSE', 'validation RMSE', 'loss']
+    """
+    loss = dict(title="loss", overlaying="y", side="right", showgrid=False)
+    legend = dict(x=0.98, y=0.98, xanchor="right")
+    fig = figure("epoch", "RMSE (stars)", title, yaxis2=loss, legend=legend)
     fig.update_layout(margin_r=70)
     for name in ("train_rmse", "validation_rmse"):
-        fig.add_scatter(x=history["epoch"], y=history[name].round(5), name=name.replace("_rmse", " RMSE"))
-    fig.add_scatter(x=history["epoch"], y=history["loss"].round(5), name="loss", yaxis="y2", line_dash="dot")
-    return fig
+        label = name.replace("_rmse", " RMSE")
+        fig.add_scatter(x=history["epoch"], y=history[name].round(5), name=label)
+    y = history["loss"].round(5)
+    return fig.add_scatter(x=history["epoch"], y=y, name="loss", yaxis="y2", line_dash="dot")
