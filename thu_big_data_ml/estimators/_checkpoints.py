@@ -61,4 +61,4 @@ def interrupt(checkpoint: str | Path, done: str):
     raise KeyboardInterrupt(
         f"interrupted after {done}; nothing is lost: fit again with the same settings and "
         f"checkpoint={str(checkpoint)!r} to continue"
-    )
+    ) from None

@@ -12,8 +12,9 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import nn
 
+from .._files_and_devices import matrix_precision
 from ._solvers import FullBatchAdamW, ImplicitAdamW, ImplicitFeedback
-from ..help import get_device, matrix_precision
+from ..help import get_device
 
 # %% ../../nbs/factorization/torch_solvers.ipynb #c005
 class AutogradAdamW:
