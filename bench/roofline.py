@@ -9,8 +9,8 @@ import torch
 from common import alternate, options, ratings, rehearsal, show, spread, write
 
 from thu_big_data_ml.data.synthetic import synthetic_ratings
-from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
 from thu_big_data_ml.factorization._solvers import FullBatchAdamW
+from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
 from thu_big_data_ml.neighbors.similarity import user_similarity
 from thu_big_data_ml.neighbors.user_cf import UserCF
 

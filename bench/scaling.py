@@ -11,8 +11,8 @@ import numpy as np
 from common import Laps, fresh, memory_of, options, rehearsal, show, spread, write
 from scipy.sparse import csr_matrix
 
+from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW
 from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
-from thu_big_data_ml.factorization._training import choose_solver
 from thu_big_data_ml.neighbors.similarity import user_similarity
 from thu_big_data_ml.neighbors.user_cf import UserCF
 
@@ -25,6 +25,7 @@ settings = dict(
     bias_regularization=3,
     bias=True,
 )
+solvers = dict(adamw=FullBatchAdamW, sgd=SGD, als=ALS)
 
 
 def long_tailed(users: int, movies: int, n_ratings: int, random_state: int) -> csr_matrix:
@@ -66,11 +67,9 @@ def neighbours(lap, memory, R, test, repeats):
 def factors(lap, memory, R, name, repeats):
     "One pass over the ratings by each solver."
     with memory_of(memory.setdefault(f"factors, {name} epoch", {})):
-        solver = choose_solver(name, "cpu")[0](
-            MatrixFactorization(*R.shape, K, bias=True, mean=float(R.data.mean()), random_state=0),
-            R,
-            settings,
-        )
+        mean = float(R.data.mean())
+        model = MatrixFactorization(*R.shape, K, bias=True, mean=mean, random_state=0)
+        solver = solvers[name](model, R, settings)
         for epoch in range(repeats):
             lap(f"factors, {name} epoch", solver.epoch, epoch, seed=(0, epoch))
 
@@ -88,7 +87,7 @@ def point(users: int, movies: int, n_ratings: int, random_state: int, repeats: i
             neighbours(lap, memory, R, test, times)
         except MemoryError as error:
             refused = dict(refused=str(error))
-        for name in ("adamw", "sgd", "als"):
+        for name in solvers:
             factors(lap, memory, R, name, times)
     facts = dict(users=R.shape[0], movies=R.shape[1], ratings=R.nnz)
     rows = [

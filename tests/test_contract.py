@@ -284,7 +284,7 @@ def test_a_blend_by_scikit_learn(data):
     from sklearn.linear_model import RidgeCV
 
     X, y = data.train.drop(columns="rating"), data.train["rating"]
-    parts = [(name, clone(estimators[name])) for name in ("user_knn", "mf", "mf_gibbs_time")]
+    parts = [(name, clone(estimators[name])) for name in ("user_knn", "mf", "gibbs_time")]
     blend = StackingRegressor(parts, RidgeCV(), cv=KFold(3, shuffle=True, random_state=0)).fit(X, y)
     errors = [
         rmse(data.test["rating"], model.predict(data.test.drop(columns="rating")))

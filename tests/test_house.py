@@ -35,7 +35,7 @@ rows = [
     {"distributed"},
     {"__main__", "big_data_analytics"},
 ]
-allowed = {("bayesian", "factorization.implicit_prior")}
+allowed = {("bayesian", "factorization._implicit_prior")}
 
 
 def folder_of(module: str) -> str:

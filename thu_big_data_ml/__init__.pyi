@@ -54,6 +54,14 @@ from .factorization.matrix_factorization import (
     plot_history,
     train_matrix_factorization,
 )
+from .factorization.als import (
+    ALSFactorization,
+    train_als,
+)
+from .factorization.sgd import (
+    SGDFactorization,
+    train_sgd,
+)
 from .bayesian.gibbs import (
     GibbsFactorization,
     sample_chains,
@@ -78,6 +86,7 @@ from .evaluation.comparison import (
 
 __version__: str
 __all__ = [
+    "ALSFactorization",
     "BaselinePredictor",
     "CachedScore",
     "GibbsFactorization",
@@ -87,6 +96,7 @@ __all__ = [
     "RatingData",
     "RatingEstimator",
     "RatingFileError",
+    "SGDFactorization",
     "UserCF",
     "analyse_split",
     "calibration",
@@ -132,6 +142,8 @@ __all__ = [
     "search_results",
     "split_ratings",
     "synthetic_ratings",
+    "train_als",
     "train_matrix_factorization",
+    "train_sgd",
     "user_similarity",
 ]

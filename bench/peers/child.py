@@ -336,14 +336,13 @@ def our_trainer(split, threads, k, solver, rate, penalty):
     from scipy.sparse import csr_matrix
 
     from thu_big_data_ml.factorization._kernels import predict_pairs
+    from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW, cpu_arrays
     from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
-    from thu_big_data_ml.factorization._solvers import cpu_arrays
-    from thu_big_data_ml.factorization._training import choose_solver
 
-    kind, _ = choose_solver(solver, "cpu")
+    kind = dict(adamw=FullBatchAdamW, sgd=SGD, als=ALS)[solver]
     settings = dict(
         learning_rate=rate,
-        learning_rate_decay=None,
+        learning_rate_decay=0.93 if len(split.r) < 1e6 else 0.8,
         weight_decay=0.0,
         regularization=penalty,
         bias_regularization=3,

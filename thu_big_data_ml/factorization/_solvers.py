@@ -112,8 +112,7 @@ class FullBatchAdamW(Solver):
     def restore(self, arrays):
         self.steps = int(arrays["step.U"])
         self.moments = {
-            name: (arrays[f"exp_avg.{name}"], arrays[f"exp_avg_sq.{name}"])
-            for name in self.moments
+            name: (arrays[f"exp_avg.{name}"], arrays[f"exp_avg_sq.{name}"]) for name in self.moments
         }
 
 # %% ../../nbs/factorization/solvers.ipynb #c004
@@ -131,9 +130,7 @@ class ImplicitFeedback:
 
     def gradient(self):
         squares, gradients = super().gradient()
-        shares = [
-            weights * gradient for (*_, weights), gradient in zip(self.rated, gradients)
-        ]
+        shares = [weights * gradient for (*_, weights), gradient in zip(self.rated, gradients)]
         second = [sum_rated(rated, share) for rated, share in zip(self.rated[::-1], shares)]
         return squares, [*gradients, *second]
 

@@ -116,9 +116,7 @@ def train_als(
         )
     R = rating_csr(R_train, unit)
     start = dict(init_scale=init_scale, random_state=settings["random_state"])
-    model = MatrixFactorization(
-        *R.shape, n_factors, bias=bias, mean=float(R.data.mean()), **start
-    )
+    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), **start)
     return train(ALS(model, R, settings), R, R_validation, settings, **loop)
 
 # %% ../../nbs/factorization/als.ipynb #n003

@@ -400,7 +400,9 @@ class MatrixFactorizationRegressor(PointModel):
     --------
     >>> from thu_big_data_ml import synthetic_ratings
     >>> data = synthetic_ratings(60, 50, 900, random_state=0)
-    >>> model = MatrixFactorizationRegressor(n_factors=2, n_epochs=20, random_state=0, device="cpu")
+    >>> model = MatrixFactorizationRegressor(
+    ...     n_factors=2, n_epochs=20, random_state=0, device="cpu"
+    ... )
     >>> model.fit(data.train).predict(data.test).shape == (len(data.test),)
     True
     """

@@ -122,9 +122,7 @@ def train_sgd(
     if learning_rate_decay is None:  # with more ratings a row takes more steps a pass
         settings["learning_rate_decay"] = 0.93 if R.nnz < 1e6 else 0.8
     start = dict(init_scale=init_scale, random_state=settings["random_state"])
-    model = MatrixFactorization(
-        *R.shape, n_factors, bias=bias, mean=float(R.data.mean()), **start
-    )
+    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), **start)
     return train(SGD(model, R, settings), R, R_validation, settings, **loop)
 
 # %% ../../nbs/factorization/sgd.ipynb #n002
@@ -228,7 +226,5 @@ class SGDFactorization(PointModel):
         self.duplicates = duplicates
 
     def _settings(self, R):
-        rates = dict(
-            learning_rate=self.learning_rate, learning_rate_decay=self.learning_rate_decay
-        )
+        rates = dict(learning_rate=self.learning_rate, learning_rate_decay=self.learning_rate_decay)
         return super()._settings(R) | rates
