@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['lost_threads', 'SINGLE', 'DOUBLE', 'WORD', 'ADDRESS', 'FREELY', 'SMALL', 'load_tbb', 'note_fork', 'check_fork',
-           'torch_threads_after_fork', 'kernel', 'after_check', 'Row', 'Running', 'width_of', 'threads_for', 'add_tile']
+           'kernel', 'after_check', 'Row', 'Running', 'width_of', 'threads_for', 'add_tile']
 
 # %% ../nbs/compiling.ipynb #c002
 import ctypes
@@ -33,37 +33,30 @@ def load_tbb():
 load_tbb()
 
 # %% ../nbs/compiling.ipynb #n008
-lost_threads = set()  # "torch" and "numba": whose threads a fork has left with the parent
+lost_threads = False  # whether a fork has left the kernels' threads with the parent
 
 
 def note_fork():
     "In the child: the threads of GNU OpenMP stayed with the parent."
-    lost_threads.add("torch")
+    global lost_threads
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     with suppress(ValueError):  # numba has started no threads
-        if sys.platform == "linux" and numba.threading_layer() == "omp":
-            lost_threads.add("numba")
+        lost_threads |= numba.threading_layer() == "omp"
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+if sys.platform == "linux":
     os.register_at_fork(after_in_child=note_fork)
 
 
 def check_fork():
     "`RuntimeError` where kernels would wait for threads that a fork has lost."
-    if "numba" in lost_threads:
+    if lost_threads:
         raise RuntimeError(
             "This process was forked after its parent had used threads of GNU OpenMP, which do not "
             "survive a fork: start processes by 'spawn' or 'forkserver' (as joblib does), or "
             "install TBB, whose threads do (pip install tbb)."
         )
-
-
-def torch_threads_after_fork():
-    "One thread for torch in a forked child, where it would wait for those of its parent."
-    if "torch" in lost_threads:
-        import torch
-
-        torch.set_num_threads(1)
 
 # %% ../nbs/compiling.ipynb #c004
 # options of `numba.njit`, such as parallel=True
