@@ -13,28 +13,41 @@ from sklearn.utils.extmath import randomized_svd
 from torch.nn.functional import embedding_bag
 
 # %% ../../nbs/factorization/implicit_prior.ipynb #c004
-def implicit_feedback(R: csr_matrix) -> csr_matrix: # of the pattern of R, float32
-    "B / sqrt(counts): one over the square root of the number of ratings of the row, where there is a rating."
+def implicit_feedback(R: csr_matrix) -> csr_matrix:
+    "B / sqrt(counts): one over the root of a row's number of ratings, where there is a rating."
     counts = np.diff(R.indptr)
-    return csr_matrix((np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32), R.indices, R.indptr), shape=R.shape)
+    values = np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)
+    return csr_matrix((values, R.indices, R.indptr), shape=R.shape)
+
 
 def implicit_basis(
-    R: csr_matrix, # (n, m) ratings, with the rows of the side in question; only where they are matters
-    q: int = 300, # directions, fewer where the matrix has fewer
-) -> tuple[np.ndarray, np.ndarray]: # Q (n, q) float32 with orthonormal columns; s (q,) float32, largest first
-    "The main directions of who rated what: B / sqrt(counts) is about Q S W^T."
+    R: csr_matrix,  # (n, m) ratings, with the rows of the side in question
+    q: int = 300,  # directions, fewer where the matrix has fewer
+) -> tuple[np.ndarray, np.ndarray]:
+    """The main directions of who rated what: B / sqrt(counts) is about Q S W^T.
+
+    Q (n, q) has orthonormal columns, s (q,) is largest first; both are float32.
+    """
     Q, s, _ = randomized_svd(implicit_feedback(R), min(q, *R.shape), n_iter=4, random_state=0)
     kept = s > 1e-3 * s[0]
     return np.ascontiguousarray(Q[:, kept], np.float32), s[kept].astype(np.float32)
 
 # %% ../../nbs/factorization/implicit_prior.ipynb #c007
-def rated_by_rows(R: csr_matrix, device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]: # (nnz,) and (n + 1,) int32, (n, 1) float32
-    "Whom or what each row has rated, where that starts, and one over the square root of how many that are, times that of the average row."
+def rated_by_rows(
+    R: csr_matrix,
+    device,  # where the tensors go
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Whom or what each row has rated, where that starts, and the weight of the row, (n, 1).
+
+    The weight is one over the root of the row's number of ratings times that of the average row.
+    """
     counts = np.diff(R.indptr)
     weights = 1 / np.sqrt(np.maximum(counts, 1) * counts.mean(), dtype=np.float32)[:, None]
-    return tuple(torch.from_numpy(a).to(device) for a in (R.indices.astype(np.int32), R.indptr.astype(np.int32), weights))
+    arrays = R.indices.astype(np.int32), R.indptr.astype(np.int32), weights
+    return tuple(torch.from_numpy(a).to(device) for a in arrays)
 
-def sum_rated(rated: tuple, A: torch.Tensor) -> torch.Tensor: # (n, k)
-    "For each row, the sum of those rows of `A` (m, k) that it has rated."
+
+def sum_rated(rated: tuple, A: torch.Tensor) -> torch.Tensor:
+    "(n, k) for each row, the sum of those rows of `A` (m, k) that it has rated."
     indices, starts, _ = rated
     return embedding_bag(indices, A, starts, mode="sum", include_last_offset=True)
