@@ -155,6 +155,16 @@ def test_the_readme_links_work_outside_the_repository():
         assert (root / path).exists(), path
 
 
+def test_the_readme_example_uses_public_names_only():
+    import thu_big_data_ml
+
+    example = re.search(r"```python\n(.+?)```", (root / "README.md").read_text(), re.S)[1]
+    names = [node for node in ast.walk(ast.parse(example)) if isinstance(node, ast.Name)]
+    made = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+    used = {name.id for name in names} - made
+    assert used <= set(thu_big_data_ml.__all__), used - set(thu_big_data_ml.__all__)
+
+
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory) -> tuple[Path, Path]:
     "The sdist, and the wheel that is built from it, out of a copy of the repository."
