@@ -83,7 +83,7 @@ def ours(lap, data, R, some_pairs, kept):
     prediction = lap("predictions, test pairs", model.predict, data.test)
     lap("predictions, test pairs", rmse, data.test["rating"], prediction)
     lap("predictions, all cells", model.predict_matrix)
-    model.set_params(n_neighbors=K)
+    model = UserCF(n_neighbors=K, exclude_self=False, device="cpu").fit(data.train)
     lap(f"predictions, {K} nearest", model.predict, data.test)
     nearest = lap(f"predictions, {K} nearest, some users", model.predict, some_pairs)
     kept |= dict(prediction=prediction, nearest=nearest)

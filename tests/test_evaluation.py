@@ -1,4 +1,4 @@
-"Metrics, standard errors and splits by time."
+"Metrics, standard errors, splits by time, and the comparison of any models."
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,9 @@ from sklearn.metrics import ndcg_score
 from thu_big_data_ml.data.ratings import split_ratings
 from thu_big_data_ml.data.sources import load_ratings
 from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.estimators.baseline import BaselinePredictor
+from thu_big_data_ml.evaluation.comparison import compare, default_models
+from thu_big_data_ml.factorization.sgd import SGDFactorization
 from thu_big_data_ml.metrics import (
     calibration,
     interval_coverage,
@@ -17,6 +20,7 @@ from thu_big_data_ml.metrics import (
     rmse,
     rmse_and_error,
 )
+from thu_big_data_ml.neighbors.correction import NeighborCorrected
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +144,46 @@ def test_orders_reach_load_ratings(tmp_path):
     (tmp_path / "ratings.txt").write_text("1 2 3\n1 3 4\n2 2 5\n")
     with pytest.raises(ValueError, match="no column date"):
         load_ratings(tmp_path, order="time")
+
+
+class Bare:
+    "A model that is no estimator: it says the mean, and looks for ratings that it must not see."
+
+    def fit(self, X, y):
+        assert list(X.columns) == ["user_id", "movie_id", "date"]
+        self.level = np.full(1000, float(y.mean()))
+        self.again = dict(level=self.level)
+
+    def predict(self, X):
+        assert list(X.columns) == ["user_id", "movie_id", "date"]
+        return np.full(len(X), self.level[0])
+
+
+def test_any_model_is_compared_and_none_sees_a_test_rating():
+    data = synthetic_ratings(60, 40, 900, random_state=0)
+    models = {"mine": Bare(), "biases": BaselinePredictor()}
+    table, predictions = compare(models, data)
+    assert list(table.index) == list(predictions) == list(models)
+    expected = np.full(len(data.test), data.train["rating"].mean())
+    np.testing.assert_allclose(predictions["mine"], expected)
+    assert table.loc["mine", "rmse"] == pytest.approx(rmse(data.test["rating"], expected))
+    assert table.loc["mine", "model_megabytes"] == 8000 / 1e6  # an array under two names
+    again = BaselinePredictor().fit(data.train).predict(data.test)
+    np.testing.assert_array_equal(predictions["biases"], again)
+    np.testing.assert_array_equal(models["biases"].predict(data.test), again)  # fitted in place
+
+
+def test_a_rehearsal_leaves_checkpoints_alone(tmp_path):
+    data = synthetic_ratings(60, 40, 900, random_state=0)
+    trained = SGDFactorization(2, n_epochs=10, checkpoint=tmp_path / "part.npz", random_state=0)
+    corrected = NeighborCorrected(trained, n_neighbors=5, validation_fraction=0)
+    table, _ = compare({"corrected": corrected}, data)  # a checkpoint of 100 ratings would refuse
+    assert table["rmse"].notna().all()
+
+
+def test_the_models_of_the_report():
+    names = [*default_models()]
+    assert len(names) == 12 and names[:-1] == [*default_models(time=False)]
+    assert all(
+        m.get_params().get("random_state", 3) == 3 for m in default_models("cpu", 3).values()
+    )

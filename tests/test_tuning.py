@@ -27,6 +27,8 @@ from thu_big_data_ml.evaluation.tuning import (
     search_results,
 )
 from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
+from thu_big_data_ml.factorization.sgd import SGDFactorization
+from thu_big_data_ml.neighbors.correction import NeighborCorrected
 
 
 class Watched(BaselinePredictor):
@@ -69,9 +71,8 @@ def test_no_test_rating_takes_part_and_folds_are_disjoint(watched, data, tmp_pat
     assert len(Watched.learned) == len(Watched.asked) == 20 and not train & test
     for learned, asked in zip(Watched.learned, Watched.asked):
         assert learned | asked == train and not learned & asked and not (learned | asked) & test
-    assert sum(map(len, Watched.asked)) == 4 * len(
-        train
-    )  # each rating is checked once by each candidate
+    # each rating is checked once by each candidate
+    assert sum(map(len, Watched.asked)) == 4 * len(train)
 
 
 def test_an_interrupted_search_continues(watched, data, tmp_path):
@@ -116,7 +117,7 @@ def test_other_ratings_folds_or_code_are_measured_anew(watched, data, tmp_path, 
         search_parameters(watched, one, ratings, memory=tmp_path, **options)
         assert len(Watched.learned) == before + (4 if number == 2 else 5)
     before = len(Watched.learned)
-    monkeypatch.setattr(tuning, "code_fingerprint", lambda: "another version")
+    monkeypatch.setattr(tuning, "_code_fingerprint", lambda: "another version")
     search_parameters(watched, one, data.train, memory=tmp_path)
     assert len(Watched.learned) == before + 5
 
@@ -148,10 +149,7 @@ def test_scores_are_those_of_scikit_learn(data, tmp_path):
 
 
 def test_in_parallel_the_same_comes_out(data, tmp_path):
-    model, grid = (
-        MatrixFactorizationRegressor(solver="sgd", n_epochs=5, random_state=0),
-        dict(n_factors=[2, 4]),
-    )
+    model, grid = SGDFactorization(n_epochs=5, random_state=0), dict(n_factors=[2, 4])
     alone = search_parameters(model, grid, data.train, n_splits=3, memory=None)
     together = search_parameters(model, grid, data.train, n_splits=3, n_jobs=2, memory=tmp_path)
     np.testing.assert_allclose(
@@ -162,7 +160,7 @@ def test_in_parallel_the_same_comes_out(data, tmp_path):
 def test_halving_by_a_parameter_and_by_ratings(watched, data, tmp_path):
     options = dict(search=HalvingGridSearchCV, factor=2, n_splits=3, memory=tmp_path)
     by_epochs = search_parameters(
-        MatrixFactorizationRegressor(solver="sgd", random_state=0),
+        SGDFactorization(random_state=0),
         dict(n_factors=[1, 2, 4, 8]),
         data.train,
         resource="n_epochs",
@@ -219,7 +217,7 @@ def test_one_standard_error_by_hand():
 
 
 def test_the_search_takes_the_rule(data, tmp_path):
-    model = MatrixFactorizationRegressor(solver="sgd", n_epochs=10, random_state=0)
+    model = SGDFactorization(n_epochs=10, random_state=0)
     search = search_parameters(
         model,
         dict(n_factors=[1, 4], regularization=[8, 1000]),
@@ -265,10 +263,29 @@ def test_a_diverging_candidate_is_ranked_last(data, tmp_path):
         )
 
 
+def test_parameters_of_an_estimator_within(watched, data, tmp_path):
+    model = NeighborCorrected(watched, n_neighbors=5, validation_fraction=0)
+    options = dict(n_splits=2, memory=tmp_path)
+    nested = dict(estimator__user_damping=[0.1, 10], n_neighbors=[2, 5])
+    search = search_parameters(model, nested, data.train, **options)
+    assert set(nested) < set(search_results(search)) and len(Watched.learned) == 4 * 2
+    search_parameters(model, nested, data.train, **options)
+    assert len(Watched.learned) == 4 * 2  # remembered
+    other = NeighborCorrected(BaselinePredictor(), n_neighbors=5, validation_fraction=0)
+    kinds = [tuning._score_key(m, (data.train, 0), (data.test, 0)) for m in (model, other)]
+    assert kinds[0] != kinds[1]  # the same parameters of another class
+    wide = dict(estimator__user_damping=[0.1, 10], n_neighbors=[2, 5, 8])
+    search_parameters(model, wide, data.train, **options)
+    assert len(Watched.learned) == 6 * 2
+
+
 def test_the_progress_bar_counts_fits(data, tmp_path, capsys):
     with search_progress() as bar:
         search_parameters(BaselinePredictor(), grid, data.train, memory=tmp_path)
         assert bar.n == 20
+        options = dict(search=HalvingGridSearchCV, factor=2, n_splits=3, n_jobs=2)
+        halved = search_parameters(BaselinePredictor(), grid, data.train, memory=None, **options)
+        assert bar.n == 20 + 3 * sum(halved.n_candidates_)  # another search, in other processes
     search_parameters(BaselinePredictor(), grid, data.train, memory=tmp_path, verbose=True)
     assert "20fit" in capsys.readouterr().err
 

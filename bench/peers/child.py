@@ -320,16 +320,22 @@ def our_similarity(lap, split, threads):
     lap("fit", user_similarity, R, device="cpu")
 
 
-def our_factors(lap, split, threads, k, **options):
-    from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
-
-    return our_predictions(
-        lap,
-        split,
-        MatrixFactorizationRegressor(
-            n_factors=k, n_neighbors=0, device="cpu", random_state=0, **options
-        ),
+def our_factors(lap, split, threads, k, solver="adamw", **options):
+    from thu_big_data_ml import (
+        ALSFactorization,
+        GibbsFactorization,
+        MatrixFactorizationRegressor,
+        SGDFactorization,
     )
+
+    classes = dict(
+        adamw=MatrixFactorizationRegressor,
+        als=ALSFactorization,
+        gibbs=GibbsFactorization,
+        sgd=SGDFactorization,
+    )
+    options |= dict(device="cpu") if solver == "adamw" else {}
+    return our_predictions(lap, split, classes[solver](k, random_state=0, **options))
 
 
 def our_trainer(split, threads, k, solver, rate, penalty):
