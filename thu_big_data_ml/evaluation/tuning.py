@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from unittest.mock import patch
 
 import numpy as np
@@ -135,7 +135,7 @@ class CachedScore(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             The wrapper itself.
         """
         self.ratings_ = X, y
-        self.estimator_ = None
+        self.estimator_: Any = None
         return self
 
     def measure(self, X: pd.DataFrame | np.ndarray, y: ArrayLike) -> dict[str, float]:
