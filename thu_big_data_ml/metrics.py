@@ -143,7 +143,7 @@ def mean_and_error(values: ArrayLike, groups: ArrayLike | None = None) -> tuple[
     values : array-like of shape (n,)
         Numbers.
     groups : array-like of shape (n,) or None, default=None
-        Labels such as user ids: values of the same group need not be independent. By default
+        Labels such as user ids; values of the same group need not be independent. By default
         each value is a group of its own, and the error is that of independent values.
 
     Returns
@@ -190,7 +190,7 @@ def rmse_and_error(
     y_pred : array-like of shape (n,)
         Predicted ratings, in stars.
     groups : array-like of shape (n,) or None, default=None
-        Labels such as user ids: errors of the same group need not be independent.
+        Labels such as user ids; errors of the same group need not be independent.
 
     Returns
     -------
@@ -234,7 +234,7 @@ def paired_difference(
     y_other : array-like of shape (n,)
         Predictions of another model of the same ratings, in stars.
     groups : array-like of shape (n,) or None, default=None
-        Labels such as user ids: errors of the same group need not be independent.
+        Labels such as user ids; errors of the same group need not be independent.
 
     Returns
     -------
