@@ -67,6 +67,7 @@ from .bayesian.gibbs import (
     sample_chains,
     sample_factors,
 )
+from .bayesian.posterior import PosteriorSamples
 from .evaluation.tuning import (
     CachedScore,
     one_standard_error,
@@ -93,6 +94,7 @@ __all__ = [
     "MatrixFactorization",
     "MatrixFactorizationRegressor",
     "NeighborCorrected",
+    "PosteriorSamples",
     "RatingData",
     "RatingEstimator",
     "RatingFileError",
