@@ -22,8 +22,8 @@ from tqdm.auto import tqdm
 from .._compiling import threads_for
 from ._kernels import residuals
 from ._sweeps import State, loss_of, new_state, sweep
-from ._time_effects import TimeEffects
-from .posterior import Drift, PosteriorSamples
+from ._time_effects import Drift, TimeEffects
+from .posterior import PosteriorSamples
 from ..data._sparse import positions
 from thu_big_data_ml.estimators._checkpoints import (
     fingerprint,

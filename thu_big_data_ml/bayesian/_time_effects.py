@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DAY', 'WIDE', 'TimeFacts', 'half_steps', 'time_facts', 'Grouping', 'new_grouping', 'Course', 'course_of',
-           'TimeEffects', 'pool_effects']
+           'TimeEffects', 'Drift', 'pool_effects']
 
 # %% ../../nbs/bayesian/time_effects.ipynb #c002
 from collections.abc import Iterator
@@ -147,6 +147,14 @@ class TimeEffects:
             mean = np.where(found >= 0, self.mean[part][found], 0)
             variance = np.where(found >= 0, self.variance[part][found], self.unseen[n])
             yield name, mean, variance
+
+
+@dataclass(eq=False)
+class Drift:
+    "Samples of what factors and biases of users gain as days go by."
+
+    course: Course
+    change: np.ndarray  # (n_users, n_samples, k + 1)
 
 
 def pool_effects(chains: list[TimeEffects]) -> TimeEffects:
