@@ -101,8 +101,9 @@ class FullBatchAdamW(Solver):
         return before + lam * adamw_step(array, gradient, *self.moments[name], **options)
 
     def state(self):
-        steps = np.array(self.steps, np.float32)
-        values = {name: (steps, *moments) for name, moments in self.moments.items()}
+        # an array of its own for each: who takes it up may count in it
+        steps = (np.array(self.steps, np.float32) for _ in self.moments)
+        values = {name: (n, *self.moments[name]) for name, n in zip(self.moments, steps)}
         return {
             f"{key}.{name}": value
             for name, parts in values.items()
