@@ -1,0 +1,143 @@
+"Small inputs that gave wrong answers in silence; those that still do are expected to fail."
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.model_selection import cross_val_score
+
+from thu_big_data_ml import (
+    ALSFactorization,
+    BaselinePredictor,
+    MatrixFactorizationRegressor,
+    UserCF,
+    load_ratings,
+    rmse,
+)
+
+
+def trust(reason: str):
+    return pytest.mark.xfail(strict=True, reason=f"trust: {reason}")
+
+
+def some(n_users=40, n_movies=30, n=900, seed=0):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        dict(
+            user_id=rng.integers(0, n_users, n),
+            movie_id=rng.integers(0, n_movies, n),
+            rating=rng.integers(1, 6, n).astype(float),
+        )
+    )
+    return frame.drop_duplicates(["user_id", "movie_id"], ignore_index=True)
+
+
+@trust("ids that a float32 cannot tell apart")
+def test_float32_ids_beyond_2_to_the_24_are_refused():
+    ids = np.array([[16777216, 1], [16777217, 2]]).astype(np.float32)
+    with pytest.raises(ValueError, match="row 0"):
+        BaselinePredictor().fit(ids, [1, 5])
+
+
+@trust("negative='drop' looks at the metric only, and negative ratings have negative cosines")
+def test_negative_similarities_of_negative_ratings_are_dropped():
+    rows = [(1, 1, 5), (1, 2, -5), (2, 1, -5), (2, 2, 5), (2, 3, 5), (3, 1, 5), (3, 2, -5)]
+    frame = pd.DataFrame([*rows, (3, 3, 1)], columns=["user_id", "movie_id", "rating"])
+    assert UserCF(negative="drop").fit(frame).predict([[1, 3]]).tolist() == [1.0]
+
+
+@trust("a sum of squares turns negative by rounding")
+def test_a_sum_of_squares_is_never_negative(tmp_path):
+    frame = pd.DataFrame(dict(user_id=1, movie_id=[1, 2, 3], rating=[1994.0, 1995.0, 1996.0]))
+    model = ALSFactorization(bias=False, random_state=0).fit(frame)
+    assert np.isrealobj(model.history_["train_rmse"].to_numpy())
+    model.save(tmp_path / "model.npz")
+
+
+@trust("a training that diverges to finite numbers ends in silence")
+def test_a_training_that_ends_worse_than_the_mean_says_so():
+    ratings = some()
+    model = MatrixFactorizationRegressor(learning_rate=10, n_epochs=50, random_state=0)
+    try:
+        with pytest.warns(UserWarning, match="learning_rate"):
+            error = rmse(ratings["rating"], model.fit(ratings).predict(ratings))
+    except FloatingPointError:
+        return
+    assert error <= ratings["rating"].std()
+
+
+@trust("lists are ordered by predicted stars, whatever the evidence")
+def test_the_first_of_a_list_have_evidence():
+    data = load_ratings("sample")
+    model = MatrixFactorizationRegressor(random_state=0).fit(data.train)
+    table = model.recommend(list(data.user_ids[:50]), n=10)
+    counts = table["movie_id"].map(data.train["movie_id"].value_counts())
+    assert (counts < 3).mean() < 0.02
+
+
+@trust("folds that are not shuffled hold users never seen")
+def test_folds_of_users_never_seen_are_told():
+    ratings = some().sort_values("user_id")
+    with pytest.warns(UserWarning, match="shuffle"):
+        cross_val_score(BaselinePredictor(), ratings, ratings["rating"], cv=5)
+
+
+# Files that are read back
+
+
+@trust("model files have no digest")
+def test_one_byte_of_a_model_file_is_noticed(tmp_path):
+    path = tmp_path / "model.npz"
+    ratings = some(300, 200, 6000)
+    model = UserCF(center="baseline").fit(ratings)
+    model.save(path)
+    n = len(model.user_ids_)
+    shape = f"'shape': ({n}, {n})".encode()
+    path.write_bytes(path.read_bytes().replace(shape, f"'shape': ({n}, {n - 100})".encode(), 1))
+    with pytest.raises(ValueError, match="damaged"):
+        UserCF.load(path)
+
+
+@trust("indices of a model file are not checked")
+def test_indices_outside_the_matrix_are_refused(tmp_path):
+    code = f"""if True:
+        import numpy as np, pandas as pd
+        from thu_big_data_ml import UserCF
+        frame = pd.DataFrame(dict(user_id=[1, 1, 2], movie_id=[1, 2, 2], rating=[3.0, 4, 5]))
+        path = r"{tmp_path / "model.npz"}"
+        UserCF(n_neighbors=1).fit(frame).save(path)
+        with np.load(path) as stored: arrays = dict(stored)
+        arrays["by_column_.indices"] = np.full_like(arrays["by_column_.indices"], 2**30)
+        np.savez(path, **arrays)
+        try: UserCF.load(path).predict(frame)
+        except ValueError: print("refused")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "refused"
+
+
+@trust("cache entries are pickles")
+def test_a_cache_entry_runs_no_code(tmp_path, monkeypatch):
+    code = f"""if True:
+        import pathlib, pickle
+        from thu_big_data_ml import read_ratings
+        path = pathlib.Path(r"{tmp_path}") / "u.txt"
+        path.write_text("1 10 4\\n2 10 3\\n")
+        read_ratings(path)
+        class Code:
+            def __reduce__(self): return print, ("code ran from the cache",)
+        for entry in pathlib.Path(r"{tmp_path}").rglob("output.pkl"):
+            entry.write_bytes(pickle.dumps(Code()))
+        print(len(read_ratings(path)))"""
+    monkeypatch.setenv("THU_BIG_DATA_ML_DATA", str(tmp_path / "data"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "2", done.stdout + done.stderr
+
+
+@trust("a checkpoint that is none is a KeyError")
+def test_a_model_given_as_checkpoint_is_named(tmp_path):
+    ratings, path = some(), tmp_path / "model.npz"
+    MatrixFactorizationRegressor(2, n_epochs=2, random_state=0).fit(ratings).save(path)
+    with pytest.raises(ValueError, match="model.npz"):
+        MatrixFactorizationRegressor(random_state=0, checkpoint=path).fit(ratings)
