@@ -25,7 +25,7 @@ estimators = {
     "biases": BaselinePredictor(),
     "user_cf": UserCF(device="cpu"),
     "user_knn": UserCF(center="baseline", metric="pearson", damping=0.1, **near),
-    "movie_knn": UserCF(center="zscore", user_based=False, **near),
+    "movie_knn": ItemCF(center="zscore", **near),
     "user_cf_in_blocks": UserCF(center="mean", max_memory=80_000, device="cpu"),
     "recipe": recipe()(random_state=0),
     "mf": mf(**quick),

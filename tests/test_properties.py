@@ -12,7 +12,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.neighbors._kernels import nearest_first, rated_bits, weigh_few, weigh_walking
 from thu_big_data_ml.neighbors._similarity_kernels import similarity_by_blocks, sort_ratings
-from thu_big_data_ml.neighbors.similarity import center_for
+from thu_big_data_ml.neighbors._similarity_ways import center_of
 
 
 @st.composite
@@ -34,7 +34,7 @@ def rating_matrices(draw):
 def similarities(R, metric="cosine", shrinkage=0, users=None):
     "By the way that the library chooses, and block by block in any case."
     R = csr_matrix(R)
-    ratings = sort_ratings(center_for(R, metric, None), grouped=metric == "cosine")
+    ratings = sort_ratings(center_ratings(R, center_of(metric, None))[0], grouped=metric == "cosine")
     return user_similarity(
         R, metric, shrinkage=shrinkage, users=users, device="cpu"
     ), similarity_by_blocks(ratings, metric, shrinkage, 0, users)
@@ -62,7 +62,7 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k,
     if not R.any():
         return
     u, i = np.nonzero(R)
-    with patch("thu_big_data_ml.neighbors.similarity.few_products", few):  # none: block by block
+    with patch("thu_big_data_ml.neighbors._similarity_ways.few_products", few):  # none: block by block
         model = UserCF(
             k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu"
         ).fit(np.stack([u, i], 1), R[u, i])

@@ -42,6 +42,7 @@ from .neighbors.similarity import (
 )
 from .neighbors.user_cf import (
     compute_weighted_sum_on_matrix,
+    ItemCF,
     masked_product,
     UserCF,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "BaselinePredictor",
     "CachedScore",
     "GibbsFactorization",
+    "ItemCF",
     "MatrixFactorization",
     "MatrixFactorizationRegressor",
     "NeighborCorrected",

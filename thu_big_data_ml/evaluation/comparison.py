@@ -23,7 +23,7 @@ from ..factorization.matrix_factorization import MatrixFactorizationRegressor
 from ..help import figure
 from ..metrics import error_by_activity, mae, rmse_and_error
 from ..neighbors.correction import NeighborCorrected
-from ..neighbors.user_cf import UserCF
+from ..neighbors.user_cf import ItemCF, UserCF
 
 # %% ../../nbs/evaluation/comparison.ipynb #c005
 def default_models(
@@ -67,9 +67,7 @@ def default_models(
         "damped biases": BaselinePredictor(),
         "user CF, cosine, all raters": UserCF(device=device),
         "user CF, centred, 40 nearest": UserCF(damping=0.1, **near),
-        "movie CF, centred, 40 nearest": UserCF(
-            amplification=1.5, damping=0.03, user_based=False, **near
-        ),
+        "movie CF, centred, 40 nearest": ItemCF(amplification=1.5, damping=0.03, **near),
         "factorization, U V^T": factorization(bias=False),
         "factorization, biases": factorization(implicit=False),
         "factorization, who rated what": factorization(),
