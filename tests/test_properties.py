@@ -34,7 +34,9 @@ def rating_matrices(draw):
 def similarities(R, metric="cosine", shrinkage=0, users=None):
     "By the way that the library chooses, and block by block in any case."
     R = csr_matrix(R)
-    ratings = sort_ratings(center_ratings(R, center_of(metric, None))[0], grouped=metric == "cosine")
+    ratings = sort_ratings(
+        center_ratings(R, center_of(metric, None))[0], grouped=metric == "cosine"
+    )
     return user_similarity(
         R, metric, shrinkage=shrinkage, users=users, device="cpu"
     ), similarity_by_blocks(ratings, metric, shrinkage, 0, users)
@@ -62,7 +64,9 @@ def test_estimator_equals_the_loop(R, center, metric, negative, exclude_self, k,
     if not R.any():
         return
     u, i = np.nonzero(R)
-    with patch("thu_big_data_ml.neighbors._similarity_ways.few_products", few):  # none: block by block
+    with patch(
+        "thu_big_data_ml.neighbors._similarity_ways.few_products", few
+    ):  # none: block by block
         model = UserCF(
             k, metric, center, negative=negative, exclude_self=exclude_self, device="cpu"
         ).fit(np.stack([u, i], 1), R[u, i])

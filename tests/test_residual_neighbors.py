@@ -1,16 +1,20 @@
-"Corrections by what a model leaves of similar movies, against the formula with dense matrices."
+"Corrections by residuals at similar movies, against the formula; and the meta-estimator."
 
 import numba
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 from scipy.sparse import random as random_sparse
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, KFold
 
-from thu_big_data_ml.data.sources import load_ratings
-from thu_big_data_ml.data.synthetic import synthetic_ratings
-from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorizationRegressor
-from thu_big_data_ml.metrics import rmse
-from thu_big_data_ml.neighbors.correction import corrections, similar_movies, trust
+from thu_big_data_ml import *
+from thu_big_data_ml.neighbors.correction import (
+    NeighborCorrected,
+    _corrections,
+    _nearest_movies,
+    _trust,
+)
 from thu_big_data_ml.neighbors.similarity import center_ratings
 
 
@@ -35,133 +39,197 @@ def naive_weights(R, n_neighbors, shrinkage):
 @pytest.mark.parametrize("n_neighbors, shrinkage", [(3, 0.5), (12, 30), (500, 60)])
 def test_corrections_are_the_formula(seed, n_neighbors, shrinkage):
     R = ratings(60, 40, seed)
-    left = R.copy()
-    left.data = np.random.default_rng(seed).standard_normal(R.nnz).astype(np.float32)
-    W, u, i = (
-        naive_weights(R, n_neighbors, shrinkage),
-        *np.divmod(np.random.default_rng(seed).permutation(R.shape[0] * R.shape[1]), R.shape[1]),
-    )
-    expected = left.toarray() @ W.T / ((R.toarray() != 0) @ W.T + 0.05)
-    got = corrections(u, i, left, *similar_movies(R, n_neighbors, shrinkage))
+    residuals = R.copy()
+    residuals.data = np.random.default_rng(seed).standard_normal(R.nnz).astype(np.float32)
+    W = naive_weights(R, n_neighbors, shrinkage)
+    cells = np.random.default_rng(seed).permutation(R.shape[0] * R.shape[1])
+    u, i = np.divmod(cells, R.shape[1])
+    expected = residuals.toarray() @ W.T / ((R.toarray() != 0) @ W.T + 0.05)
+    got = _corrections(u, i, residuals, *_nearest_movies(R, n_neighbors, shrinkage))
     np.testing.assert_allclose(got, expected[u, i], rtol=1e-3, atol=1e-4)
 
 
 def test_a_rating_does_not_correct_itself():
     R = ratings(50, 30, 0)
-    alike, weight = similar_movies(R)
+    neighbors, weights = _nearest_movies(R)
     u, i = (a.astype(np.int64) for a in R.nonzero())
-    left = R.copy()
-    before = corrections(u[:1], i[:1], left, alike, weight)
-    left.data[0] += 100
-    assert corrections(u[:1], i[:1], left, alike, weight) == before
+    residuals = R.copy()
+    before = _corrections(u[:1], i[:1], residuals, neighbors, weights)
+    residuals.data[0] += 100
+    assert _corrections(u[:1], i[:1], residuals, neighbors, weights) == before
 
 
 def test_who_and_what_is_alone_is_not_corrected():
     one = csr_matrix(np.array([[3], [5]], np.float32))
-    assert corrections(np.array([0, 1]), np.array([0, 0]), one, *similar_movies(one)).tolist() == [
-        0,
-        0,
-    ]
+    nobody, nothing = np.array([0, 1]), np.array([0, 0])
+    assert _corrections(nobody, nothing, one, *_nearest_movies(one)).tolist() == [0, 0]
     empty = csr_matrix(([4.0, 2.0], ([0, 0], [0, 1])), shape=(2, 2), dtype=np.float32)
-    assert corrections(np.array([1]), np.array([0]), empty, *similar_movies(empty)).tolist() == [0]
-    assert (
-        corrections(
-            np.array([], np.int64), np.array([], np.int64), empty, *similar_movies(empty)
-        ).tolist()
-        == []
-    )
+    nearest, no = _nearest_movies(empty), np.array([], np.int64)
+    assert _corrections(np.array([1]), np.array([0]), empty, *nearest).tolist() == [0]
+    assert _corrections(no, no, empty, *nearest).tolist() == []
 
 
 def test_movies_that_do_not_fit_are_compared_in_parts(monkeypatch):
     R = ratings(300, 1500, 1, density=0.05)
-    alike, weight = similar_movies(R, 20)
+    neighbors, weights = _nearest_movies(R, 20)
     monkeypatch.setattr(
         "thu_big_data_ml.neighbors.correction.similarity_bytes", lambda *size: 1 << 60
     )
-    again, weights = similar_movies(R, 20)
-    np.testing.assert_allclose(weight, weights, rtol=1e-5, atol=1e-7)
-    assert (alike == again).mean() > 0.99
+    again, same = _nearest_movies(R, 20)
+    np.testing.assert_allclose(weights, same, rtol=1e-5, atol=1e-7)
+    assert (neighbors == again).mean() > 0.99
 
 
 def test_threads_change_nothing():
     R = ratings(300, 200, 1)
     u, i = np.divmod(np.arange(60_000), 200)
-    with_all = corrections(u, i, R, *similar_movies(R))
+    with_all = _corrections(u, i, R, *_nearest_movies(R))
     numba.set_num_threads(1)
     try:
-        assert np.array_equal(corrections(u, i, R, *similar_movies(R)), with_all)
+        assert np.array_equal(_corrections(u, i, R, *_nearest_movies(R)), with_all)
     finally:
         numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
 
 
-@pytest.mark.parametrize("solver", ["adamw", "als"])
-def test_similar_movies_pay_on_real_ratings(solver):
-    data = load_ratings("sample")
-    alone, both = (
-        MatrixFactorizationRegressor(solver=solver, n_neighbors=n, random_state=0, device="cpu")
-        .fit(data.train)
-        .predict(data.test)
-        for n in (0, 200)
-    )
-    assert rmse(data.test["rating"], both) < rmse(data.test["rating"], alone) - 0.003
+mf = MatrixFactorizationRegressor
+inner = {
+    "biases": BaselinePredictor(3, 1),
+    "users": UserCF(20, center="baseline", device="cpu"),
+    "adamw": mf(4, random_state=0, device="cpu"),
+    "sgd": SGDFactorization(4, random_state=0),
+    "als": ALSFactorization(4, random_state=0),
+    "gibbs": GibbsFactorization(4, n_chains=2, n_sweeps=30, random_state=0),
+    "time": GibbsFactorization(4, time=True, n_chains=1, n_sweeps=30, random_state=0),
+}
 
 
-@pytest.mark.parametrize("solver", ["adamw", "sgd", "als", "gibbs"])
-def test_similar_movies_do_no_harm_where_factors_say_it_all(solver):
+@pytest.fixture(scope="module")
+def small():
+    return synthetic_ratings(100, 80, 2500, random_state=0)
+
+
+@pytest.fixture(scope="module", params=inner)
+def corrected(request, small):
+    return NeighborCorrected(inner[request.param], n_neighbors=20).fit(small.train)
+
+
+@pytest.mark.parametrize("model", [mf(random_state=0, device="cpu"), ALSFactorization()])
+def test_similar_movies_pay_on_real_ratings(model, sample):
+    both = NeighborCorrected(model).fit(sample.train)
+    stars = sample.test["rating"]
+    alone = rmse(stars, both.estimator_.predict(sample.test))
+    assert rmse(stars, both.predict(sample.test)) < alone - 0.003
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "als", "gibbs"])
+def test_similar_movies_do_no_harm_where_factors_say_it_all(name):
     data = synthetic_ratings(400, 300, 30_000, random_state=0)
-    alone, both = (
-        MatrixFactorizationRegressor(4, solver=solver, n_neighbors=n, random_state=0, device="cpu")
-        .fit(data.train)
-        .predict(data.test)
-        for n in (0, 200)
+    both = NeighborCorrected(inner[name]).fit(data.train)
+    alone = rmse(data.test["rating"], both.estimator_.predict(data.test))
+    assert rmse(data.test["rating"], both.predict(data.test)) < alone + 0.003
+
+
+def test_the_model_inside_is_the_model_alone(corrected, small):
+    alone = clone(corrected.estimator).fit(small.train)
+    predictions = (m.predict(small.test) for m in (alone, corrected.estimator_))
+    np.testing.assert_array_equal(*predictions)
+    assert not hasattr(corrected.estimator, "matrix_")
+    strangers = small.test.assign(user_id=-1)
+    predictions = (m.predict(strangers) for m in (alone, corrected))
+    np.testing.assert_array_equal(*predictions)
+
+
+def test_corrected_predictions_are_explained_saved_and_loaded(corrected, small, tmp_path):
+    pair = small.test.head(1).assign(date=small.train["date"].max())
+    terms = corrected.explain(*pair[["user_id", "movie_id"]].iloc[0])
+    assert terms["term"].iloc[-1] == "similar movies"
+    total = np.clip(terms["contribution"].sum(), *corrected.rating_scale_)
+    assert total == pytest.approx(corrected.predict(pair)[0], abs=1e-4)
+    again = RatingEstimator.load(corrected.save(tmp_path / "model.npz"))
+    np.testing.assert_array_equal(again.predict(small.test), corrected.predict(small.test))
+    assert repr(again) == repr(corrected)
+    with np.load(tmp_path / "model.npz") as file:
+        assert "matrix_.data" in file.files and "estimator_.matrix_.data" not in file.files
+
+
+def test_spreads_are_those_of_the_model_and_intervals_move(corrected, small):
+    knows = isinstance(corrected.estimator, GibbsFactorization)
+    assert hasattr(corrected, "predict_interval") == knows
+    if not knows:
+        with pytest.raises(TypeError, match="return_std"):
+            corrected.predict(small.test, return_std=True)
+        return
+    prediction, std, reason = corrected.predict(small.test, return_reason=True, return_std=True)
+    np.testing.assert_array_equal(prediction, corrected.predict(small.test))
+    np.testing.assert_array_equal(std, corrected.estimator_.predict(small.test, return_std=True)[1])
+    low, high = corrected.predict_interval(small.test, level=0.5)
+    assert (low <= prediction).all() and (prediction <= high).all() and (reason == "model").any()
+
+
+def test_settings_reach_the_model_inside(small):
+    model = NeighborCorrected(inner["als"], n_neighbors=20)
+    assert clone(model).set_params(estimator__n_factors=2).get_params()["estimator__n_factors"] == 2
+    assert model.estimator.n_factors == 4
+    folds = KFold(2, shuffle=True, random_state=0)
+    grid = {"estimator__n_factors": [1, 3], "n_neighbors": [5]}
+    search = GridSearchCV(model, grid, cv=folds).fit(
+        small.train.drop(columns="rating"), small.train["rating"]
     )
-    assert rmse(data.test["rating"], both) < rmse(data.test["rating"], alone) + 0.003
+    assert (
+        search.best_estimator_.estimator_.n_factors == search.best_params_["estimator__n_factors"]
+    )
+    before = search.predict(small.test)
+    search.best_estimator_.set_params(estimator__n_factors=9, n_neighbors=1)
+    np.testing.assert_array_equal(search.predict(small.test), before)
+
+
+def test_generators_inside_are_saved_as_the_seed_they_gave(small, tmp_path):
+    model = mf(2, n_epochs=5, device="cpu", random_state=np.random.default_rng(0))
+    corrected = NeighborCorrected(model, 20, random_state=np.random.RandomState(0)).fit(small.train)
+    again = RatingEstimator.load(corrected.save(tmp_path / "model.npz"))
+    assert isinstance(again.estimator.random_state, int) and isinstance(again.random_state, int)
+    np.testing.assert_array_equal(again.predict(small.test), corrected.predict(small.test))
+
+
+def test_trust_has_a_checkpoint_of_its_own(small, tmp_path):
+    options = dict(n_epochs=20, device="cpu", random_state=0)
+    models = [NeighborCorrected(mf(2, **options, checkpoint=c)) for c in (None, tmp_path / "a.npz")]
+    expected, *found = (m.fit(small.train).predict(small.test) for m in (*models, models[1]))
+    for prediction in found:  # the second finds both trainings done
+        np.testing.assert_array_equal(prediction, expected)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"a.npz", "a.trust.npz"} <= names and not any("trust.trust" in name for name in names)
 
 
 @pytest.mark.parametrize(
-    "options",
-    [dict(), dict(solver="gibbs", n_epochs=30), dict(bias=False), dict(activation="sigmoid")],
+    "options, kind, word",
+    [
+        (dict(n_neighbors=0), ValueError, "n_neighbors"),
+        (dict(n_neighbors=2.5), ValueError, "n_neighbors"),
+        (dict(validation_fraction=1), ValueError, "validation_fraction"),
+        (dict(validation_fraction=-0.1), ValueError, "validation_fraction"),
+        (dict(estimator="mf"), TypeError, "RatingEstimator"),
+    ],
 )
-def test_explanations_and_spreads_hold_with_similar_movies(options):
-    data = synthetic_ratings(100, 80, 2500, random_state=0)
-    model = MatrixFactorizationRegressor(4, random_state=0, device="cpu", **options).fit(data.train)
-    user, movie = data.test[["user_id", "movie_id"]].iloc[0]
-    terms = model.explain(user, movie)
-    assert terms["term"].iloc[-1] == "similar movies"
-    assert np.clip(terms["contribution"].sum(), 1, 5) == pytest.approx(
-        model.predict([[user, movie]])[0], abs=1e-4
-    )
-    if options.get("solver") == "gibbs":
-        np.testing.assert_allclose(
-            model.predict(data.test, return_std=True)[0], model.predict(data.test)
-        )
+def test_settings_that_cannot_be_used_are_named(options, kind, word, small):
+    with pytest.raises(kind, match=word):
+        NeighborCorrected(**dict(estimator=BaselinePredictor()) | options).fit(small.train)
 
 
 def test_trust_is_a_regression_drawn_to_one():
     rng = np.random.default_rng(0)
     c, noise = 0.2 * rng.standard_normal(50_000), rng.standard_normal(50_000)
     for w in (0.0, 0.5, 1.5):
-        assert trust(w * c + noise, c) == pytest.approx(w, abs=0.05)
-    assert trust(noise - c, c) == 0
-    assert trust(noise[:3], c[:3] / 100) == pytest.approx(1, abs=0.01)  # three ratings say nothing
-    assert trust(8 * noise, 8 * c) == pytest.approx(trust(noise, c))
+        assert _trust(w * c + noise, c) == pytest.approx(w, abs=0.05)
+    assert _trust(noise - c, c) == 0
+    assert _trust(noise[:3], c[:3] / 100) == pytest.approx(1, abs=0.01)  # three ratings say nothing
+    assert _trust(8 * noise, 8 * c) == pytest.approx(_trust(noise, c))
 
 
-@pytest.mark.parametrize("solver", ["adamw", "gibbs"])
-def test_ratings_set_aside_decide_how_far_neighbours_are_trusted(solver):
-    options = dict(solver=solver, n_epochs=60, random_state=0, device="cpu")
-    real, planted = (
-        load_ratings("sample"),
-        synthetic_ratings(600, 600, 150_000, n_factors=3, random_state=0),
-    )
-    trusted, doubted = (
-        MatrixFactorizationRegressor(8, **options).fit(data.train).trust_
-        for data in (real, planted)
-    )
-    assert trusted > 0.8 and (solver == "adamw" or doubted < 0.5)
-    assert (
-        MatrixFactorizationRegressor(4, validation_fraction=0, **options)
-        .fit(planted.train.head(5000))
-        .trust_
-        == 1
-    )
+@pytest.mark.parametrize("name", ["adamw", "gibbs"])
+def test_held_out_ratings_decide_how_far_neighbours_are_trusted(name, sample):
+    planted = synthetic_ratings(600, 600, 150_000, n_factors=3, random_state=0)
+    model = NeighborCorrected(clone(inner[name]).set_params(n_factors=8))
+    trusted, doubted = (clone(model).fit(data.train).trust_ for data in (sample, planted))
+    assert trusted > 0.8 and (name == "adamw" or doubted < 0.5)
+    assert model.set_params(validation_fraction=0).fit(planted.train.head(5000)).trust_ == 1

@@ -237,8 +237,12 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         known = (u >= 0) & (i >= 0)
         shift = np.zeros(len(u))
         shift[known] = self._correction(u[known], i[known])
-        ends = self.estimator_.predict_interval(X, level)
-        return tuple(np.clip(end + shift, *self.rating_scale_) for end in ends)
+        low, high = self.estimator_.predict_interval(X, level)
+        worst, best = self.rating_scale_
+        # an end that was clipped stays: where it would have moved to is not known
+        low = np.where(low > worst, low + shift, low)
+        high = np.where(high < best, high + shift, high)
+        return np.clip(low, worst, best), np.clip(high, worst, best)
 
     def _uses_dates(self):
         return self.estimator._uses_dates()
