@@ -9,7 +9,7 @@ __all__ = ['RatingEstimator']
 import copy
 import importlib
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -84,10 +84,10 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             delattr(self, name)
         model = copy.copy(self)
         model._learn(X, y, movies)
-        vars(self).update(vars(model))
+        self.__dict__.update(vars(model))
         return self
 
-    def predict(self, X: object, return_reason: bool = False):
+    def predict(self, X: object, return_reason: bool = False) -> np.ndarray | Any:
         """Predict ratings, clipped to the scale seen in training; never NaN.
 
         Parameters
@@ -240,7 +240,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         return save_arrays(path, arrays, facts)
 
     @classmethod
-    def load(cls, path: str | Path) -> "RatingEstimator":
+    def load(cls, path: str | Path) -> Self:
         """Read a model that `save` wrote.
 
         Parameters

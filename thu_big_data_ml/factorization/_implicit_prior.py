@@ -36,7 +36,7 @@ def implicit_basis(
 def rated_by_rows(
     R: csr_matrix,
     device,  # where the tensors go
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, ...]:
     """Whom or what each row has rated, where that starts, and the weight of the row, (n, 1).
 
     The weight is one over the root of the row's number of ratings times that of the average row.

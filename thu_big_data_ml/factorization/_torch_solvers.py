@@ -84,7 +84,7 @@ class AutogradAdamW:
         self.optimizer.load_state_dict(whole)
 
 
-def observed_cells(R: csr_matrix, device="cpu") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def observed_cells(R: csr_matrix, device="cpu") -> tuple[torch.Tensor, ...]:
     "Users and movies, int64, and ratings, float32, of the observed cells, on a device."
     R = R.tocoo()
     arrays = R.row.astype(np.int64), R.col.astype(np.int64), R.data.astype(np.float32)
@@ -97,7 +97,7 @@ def tile_gradient(
     # (n,) int64, where the block's ratings are in the flattened (b, m) tile; none twice
     cells: torch.Tensor,
     ratings: torch.Tensor,  # (n,) float32
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, ...]:
     "The sum of squared errors of a block of users, and gradients of half of it by U and by V."
     tile = U @ V.T
     flat = tile.view(-1)
@@ -152,7 +152,7 @@ class TiledAdamW(AutogradAdamW):
     @torch.no_grad()
     def gradient(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
         "The sum of squared errors, and gradients of half of it by the parameters."
-        (U, V), squares = self.sides(), 0
+        (U, V), squares = self.sides(), torch.zeros((), device=self.device)
         g_U, g_V = (torch.zeros_like(side, dtype=torch.float32) for side in (U, V))
         for users, cells, ratings in self.tiles:
             error, g_U[users], part = tile_gradient(U[users], V, cells, ratings)
