@@ -41,7 +41,8 @@ def check_pairs(X) -> pd.DataFrame:
         frame = pd.DataFrame(X, columns=columns[:2])
     if missing := set(columns[:2]) - set(frame):
         names = nw.from_native(X, pass_through=True).columns
-        raise ValueError(f"X has no column {' and no column '.join(sorted(missing))}; it has {list(names)}.")
+        lacks = " and no column ".join(sorted(missing))
+        raise ValueError(f"X has no column {lacks}; it has {list(names)}.")
     dates = {"date": frame["date"].array} if "date" in frame else {}
     return pd.DataFrame({name: check_ids(frame[name], name) for name in columns[:2]} | dates)
 

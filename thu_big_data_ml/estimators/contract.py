@@ -20,10 +20,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..data._sparse import blocks, positions
 from thu_big_data_ml.estimators._checks import (
-    check_dates, check_ids, check_n, check_pairs, check_ratings, seed_of,
+    check_dates,
+    check_ids,
+    check_n,
+    check_pairs,
+    check_ratings,
+    seed_of,
 )
 from thu_big_data_ml.estimators._ranking import (
-    best_first, is_title, most_similar, reasons, residual_cosine, title_position, titles_of,
+    best_first,
+    is_title,
+    most_similar,
+    reasons,
+    residual_cosine,
+    title_position,
+    titles_of,
 )
 from ._saving import load_arrays, pack, save_arrays, subclasses, unpack
 from .biases import damped_biases
@@ -265,7 +276,8 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         name = settings.get("class")
         if name not in kinds:
             raise ValueError(
-                f"{path}: holds a {name}, which is not a {cls.__name__}; load it with its own class."
+                f"{path}: holds a {name}, which is not a {cls.__name__}; "
+                "load it with its own class."
             )
         model = kinds[name].__new__(kinds[name])
         try:
@@ -357,7 +369,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         return check_dates(ratings["date"])[np.lexsort((i, u))]
 
     def _asked_dates(self, n, dates=None) -> np.ndarray | None:
-        "(n,) dates to predict at, one or `n`, or the last of training; None without effects of time."
+        "(n,) dates to predict at, by default the last of training; None without effects of time."
         if self.last_date_ is None:
             return None
         return np.broadcast_to(self.last_date_ if dates is None else check_dates(dates), n)
