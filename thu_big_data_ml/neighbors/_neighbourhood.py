@@ -72,7 +72,7 @@ class Neighbourhood(RatingEstimator):
         self.rating_scale = rating_scale
         self.duplicates = duplicates
 
-    def predict_matrix(self, users: object = None) -> np.ndarray:
+    def predict_matrix(self, users: list | np.ndarray | None = None) -> np.ndarray:
         """Predict all movies: by the model, or by the damped biases where it has no answer.
 
         Parameters
