@@ -44,7 +44,8 @@ def rated_by_rows(
     counts = np.diff(R.indptr)
     weights = 1 / np.sqrt(np.maximum(counts, 1) * counts.mean(), dtype=np.float32)[:, None]
     arrays = R.indices.astype(np.int32), R.indptr.astype(np.int32), weights
-    return tuple(torch.from_numpy(a).to(device) for a in arrays)
+    columns, starts, of_rows = (torch.from_numpy(a).to(device) for a in arrays)
+    return columns, starts, of_rows
 
 
 def sum_rated(rated: tuple, A: torch.Tensor) -> torch.Tensor:
