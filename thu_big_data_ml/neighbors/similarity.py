@@ -62,8 +62,8 @@ def center_ratings(
     R : csr_matrix of shape (n_users, n_movies)
         Ratings in stars, stored where observed.
     center : {None, "mean", "zscore", "baseline"}, default None
-        The level: nothing, the user's mean, the mean with the user's standard deviation as the
-        scale, or the damped biases.
+        What the level is. Nothing, the user's mean, the mean with the user's standard deviation
+        as the scale, or the damped biases.
     damping : tuple of float, default (8, 5)
         What the damped biases of users and movies are damped by, see `damped_biases`.
 

@@ -93,7 +93,7 @@ class UserCF(Neighbourhood):
     metric : {"cosine", "corated", "pearson"}, default "cosine"
         How users are compared, see `user_similarity`.
     center : {None, "mean", "zscore", "baseline"}, default None
-        What is subtracted from ratings first: nothing; the mean of the user; the mean, and the
+        What is subtracted from ratings first. Nothing; the mean of the user; the mean, and the
         rest divided by the standard deviation of the user; or the damped biases.
     shrinkage : float, default 0
         Similarities are multiplied by ``n / (n + shrinkage)`` for n movies in common.
@@ -167,7 +167,7 @@ class ItemCF(Neighbourhood):
     metric : {"cosine", "corated", "pearson"}, default "cosine"
         How movies are compared, see `user_similarity`.
     center : {None, "mean", "zscore", "baseline"}, default None
-        What is subtracted from ratings first: nothing; the mean of the movie; the mean, and the
+        What is subtracted from ratings first. Nothing; the mean of the movie; the mean, and the
         rest divided by the standard deviation of the movie; or the damped biases.
     shrinkage : float, default 0
         Similarities are multiplied by ``n / (n + shrinkage)`` for n users in common.
