@@ -260,10 +260,24 @@ def neighbour_ways() -> dict:
     }
 
 
+def ways_of(kind: str, peers: Peers, wanted: list[str]) -> dict:
+    "way -> library, model, options, for real or synthetic ratings, of the libraries wanted."
+    if kind == "real":
+        searched = {way: what for way, what in factors.items() if what[0] in wanted}
+        ways = neighbour_ways() | choose(peers, searched, K_REAL)
+    else:
+        ways = {
+            way: (name, "factors", dict(k=K_LARGE) | setting)
+            for way, (name, setting) in large.items()
+        }
+    return {way: what for way, what in ways.items() if what[0] in wanted}
+
+
 def main():
     "The table."
     chosen = options(
         __doc__,
+        real="sample",
         users=10_000,
         movies=10_000,
         ratings=8_617_212,
@@ -274,32 +288,19 @@ def main():
     )
     rows, versions, workloads = [], {}, {}
     wanted = chosen.peers.split()
-
-    def keep(ways):
-        return {way: what for way, what in ways.items() if what[0] in wanted}
-
-    for kind, data, repeats in (
-        ("real", load_ratings("sample"), chosen.repeats),
-        (
-            "synthetic",
-            ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state),
+    planted = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
+    parts = dict(
+        real=(load_ratings(chosen.real), wanted, chosen.repeats),
+        synthetic=(
+            planted,
+            sorted({name for name, _ in large.values()} & set(wanted)),
             chosen.large_repeats,
         ),
-    ):
-        taking_part = (
-            wanted if kind == "real" else sorted({name for name, _ in large.values()} & set(wanted))
-        )
+    )
+    for kind, (data, taking_part, repeats) in parts.items():
         print(data, flush=True)
         with Peers(taking_part, data, chosen) as peers:
-            ways = (
-                keep(neighbour_ways()) | choose(peers, keep(factors), K_REAL)
-                if kind == "real"
-                else {
-                    way: (name, "factors", dict(k=K_LARGE) | setting)
-                    for way, (name, setting) in keep(large).items()
-                }
-            )
-            for found in measure(peers, ways, repeats):
+            for found in measure(peers, ways_of(kind, peers, wanted), repeats):
                 rows.append(dict(data=kind, **found))
                 show(rows[-1])
             versions |= peers.versions()

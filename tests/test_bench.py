@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from thu_big_data_ml.data.synthetic import synthetic_ratings
 
 bench = Path(__file__).resolve().parents[1] / "bench"
 small = ["--users", "150", "--movies", "120", "--ratings", "4000", "--repeats", "2"]
@@ -75,11 +78,14 @@ def test_exponents_are_those_of_a_power_law(monkeypatch):
 
 
 def test_peers(tmp_path):
-    found = run("peers", tmp_path, "--peers", "ours")
+    few = synthetic_ratings(150, 120, 4_000, random_state=0)
+    ratings = pd.concat([few.train, few.test])
+    ratings.to_csv(tmp_path / "few.txt", sep=" ", header=False, index=False)
+    found = run("peers", tmp_path, "--peers", "ours", "--real", str(tmp_path / "few.txt"))
     well_formed(found, "peers")
-    assert all(0.5 < row["rmse"] < 1.3 for row in found["rows"] if "rmse" in row) and found[
-        "peers"
-    ] == {"ours": found["versions"]["thu_big_data_ml"]}
+    assert not [row["error"] for row in found["rows"] if "error" in row]
+    assert all(0.5 < row["rmse"] < 1.3 for row in found["rows"] if "rmse" in row)
+    assert found["peers"] == {"ours": found["versions"]["thu_big_data_ml"]}
 
 
 def test_time_to_rmse(tmp_path):
