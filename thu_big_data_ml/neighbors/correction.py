@@ -250,8 +250,11 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
     def _damping(self):
         return self.estimator._damping()
 
-    def _fit(self, R, dates=None):
+    def _learn(self, X, y, movies):
         self._check_settings()
+        super()._learn(X, y, movies)
+
+    def _fit(self, R, dates=None):
         u, i = cells_of(R)
         ids = dict(user_id=self.user_ids_[u], movie_id=self.movie_ids_[i])
         ratings = pd.DataFrame(ids | dict(rating=R.data))
