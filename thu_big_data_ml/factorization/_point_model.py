@@ -67,6 +67,7 @@ class PointModel(RatingEstimator):
                 f"validation_fraction must be at least 0 and below 1, not "
                 f"{self.validation_fraction!r}."
             )
+        self.device_ = "cpu"  # unless the settings say otherwise
         settings = self._settings(R)
         learn, aside = split_cells(R, self.validation_fraction, self.seed_)
         options = dict(n_epochs=self.n_epochs, checkpoint=self.checkpoint)

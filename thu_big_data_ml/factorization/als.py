@@ -165,6 +165,8 @@ class ALSFactorization(PointModel):
         The mean rating; 0 without biases.
     history_ : DataFrame
         `epoch`, `seconds`, `loss`, `train_rmse` and `validation_rmse` of the first training.
+    device_ : str
+        "cpu": it is trained nowhere else.
 
     References
     ----------
