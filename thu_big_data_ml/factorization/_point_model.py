@@ -52,9 +52,11 @@ class PointModel(RatingEstimator):
         "The train options; `ValueError` lists the known ones if one is not known."
         given = {} if self.train_options is None else self.train_options
         known = *self._options, "refit"
-        if not isinstance(given, dict) or not set(given) <= set(known):
+        if not isinstance(given, dict):
+            raise ValueError(f"train_options must be a dictionary or None, not {given!r}.")
+        if unknown := [str(name) for name in given if name not in known]:
             raise ValueError(
-                f"train_options may be a dictionary of {', '.join(known)}, and is {given!r}."
+                f"train_options has no {', '.join(unknown)}; known are {', '.join(known)}."
             )
         if not isinstance(given.get("refit", True), bool):
             raise ValueError(f"refit must be True or False, not {given['refit']!r}.")
