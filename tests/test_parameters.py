@@ -64,7 +64,7 @@ cases = {
         ),
     ),
     ALSFactorization: (
-        ALSFactorization(4, regularization=2, random_state=0),
+        ALSFactorization(4, n_epochs=6, regularization=2, validation_fraction=0, random_state=0),
         dict(
             n_factors=2,
             bias=False,
@@ -154,7 +154,7 @@ def test_a_parameter_changes_the_fit(kind, name, data, base):
 def test_an_option_of_the_training_changes_the_fit(kind, data):
     everything = pd.concat([data.train, data.test])
     course = kind is MatrixFactorizationRegressor
-    model = clone(cases[kind][0]).set_params(n_epochs=60)
+    model = clone(cases[kind][0]).set_params(n_epochs=60, validation_fraction=0.1)
     if course:
         model.set_params(implicit=False)
     plain = clone(model).fit(data.train)

@@ -220,7 +220,8 @@ class Chain:
         if self.watch is not None:
             row["validation_rmse"] = self.watch(state, n + 1 - self.settings.burn_in)
         self.history.append(row)
-        if self.checkpoint is not None and (n + 1) % 20 == 0:
+        due = (n + 1) % 20 == 0 or n + 1 == self.settings.n_sweeps
+        if self.checkpoint is not None and due:
             self.write()
 
     def changed(self) -> dict:
