@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any, Self
@@ -75,9 +76,8 @@ def _ratings_fingerprint(X, y) -> str:  # 32 hexadecimal digits
 
 def _code_fingerprint() -> str:  # 32 hexadecimal digits
     "A hash of this package's source, so that no score outlives the code that it came from."
-    import thu_big_data_ml
-
-    sources = sorted(Path(thu_big_data_ml.__file__).parent.rglob("*.py"))
+    package = Path(find_spec("thu_big_data_ml").origin).parent
+    sources = sorted(package.rglob("*.py"))
     code = b"".join(source.read_bytes() for source in sources)
     return hashlib.blake2b(code, digest_size=16).hexdigest()
 
@@ -281,7 +281,7 @@ def search_parameters(
     memory: Memory | str | Path | None = joblib_memory,
     refit: str | Callable = "score",
     verbose: bool = False,
-    **options,
+    **options: object,
 ) -> BaseEstimator:
     """Cross-validate candidates on folds of the training ratings, cut by rating.
 
