@@ -22,7 +22,6 @@ modules = {
     if path.name not in ("__init__.py", "_modidx.py")
 }
 book = re.findall(r"^\s*- (nbs/\S+\.ipynb)$", (root / "_quarto.yml").read_text(), re.M)
-until_done = pytest.mark.xfail(strict=False, reason="some rooms are still to be done")
 
 # Rows from low to high. A module imports from rows below and from its own folder; the folders of
 # one row do not know each other. Modules of no folder are the lowest row.
@@ -83,7 +82,6 @@ def name_of(path: Path) -> str:
 # Layers
 
 
-@until_done
 @pytest.mark.parametrize("module", modules)
 def test_imports_go_downwards(module):
     for other in imports_of(module):
@@ -103,7 +101,6 @@ def exported_by(notebook: str) -> str | None:
     return found and found[1]
 
 
-@until_done
 def test_machine_rooms_stand_in_the_order_of_dependency():
     order = {exported_by(name): n for n, name in enumerate(book) if kind_of(name) == "machine room"}
     for module in order.keys() & modules.keys():
@@ -129,14 +126,12 @@ def test_every_notebook_is_in_the_book():
     assert sorted(book) == [str(path.relative_to(root)) for path in notebooks]
 
 
-@until_done
 def test_every_notebook_says_its_kind_and_stands_in_that_part():
     kinds = [kind_of(name) for name in book]
     order = ["chapter", "machine room", "appendix"]
     assert kinds == sorted(kinds, key=order.index), dict(zip(book, kinds))
 
 
-@until_done
 @pytest.mark.parametrize("path", [*notebooks, root / "index.qmd", root / "README.md"], ids=name_of)
 def test_chapters_are_named_not_counted(path):
     prose = path.read_text() if path.suffix != ".ipynb" else markdown_of(path)
@@ -158,7 +153,6 @@ def names_in_all(module: str) -> set[str]:
     return set(importlib.import_module(f"thu_big_data_ml.{module}").__all__)
 
 
-@until_done
 @pytest.mark.parametrize("module", modules)
 def test_public_modules_hold_public_names_and_nothing_else(module):
     last = module.rpartition(".")[2]
@@ -168,7 +162,6 @@ def test_public_modules_hold_public_names_and_nothing_else(module):
         assert names_in_all(module) and not names_in_all(module) - public().keys()
 
 
-@until_done
 def test_no_name_is_defined_twice():
     homes = {}
     for module, path in modules.items():
@@ -220,7 +213,6 @@ def described(docstring: str) -> list[str]:
 callables = {n: t for n, t in public().items() if inspect.isclass(t) or inspect.isfunction(t)}
 
 
-@until_done
 @pytest.mark.parametrize("name", callables)
 def test_help_names_every_parameter(name):
     for part, thing in defined_here(callables[name]):
@@ -234,7 +226,6 @@ def test_help_names_every_parameter(name):
             assert section(text, "Returns") or section(text, "Yields"), f"{name}, {part}: Returns"
 
 
-@until_done
 @pytest.mark.parametrize("name", callables)
 def test_public_names_are_annotated_in_full(name):
     for part, thing in defined_here(callables[name]):
@@ -249,7 +240,6 @@ def test_public_names_are_annotated_in_full(name):
             assert signature.return_annotation is not signature.empty, f"{name}, {part}: returns"
 
 
-@until_done
 @pytest.mark.parametrize("name", callables)
 def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -284,12 +274,10 @@ def code_lines():
                 yield from ((path.name, line) for line in path.read_text().splitlines())
 
 
-@until_done
 def test_no_line_is_wider_than_100_columns():
     assert not [(where, line) for where, line in code_lines() if len(line) > 100]
 
 
-@until_done
 @pytest.mark.parametrize("module", modules)
 def test_no_function_and_no_module_is_long(module):
     tree = ast.parse(modules[module].read_text())
@@ -302,7 +290,6 @@ def test_no_function_and_no_module_is_long(module):
     assert lines - prose <= 350 or kernels(module), f"{lines} lines, {prose} of them docstrings"
 
 
-@until_done
 @pytest.mark.parametrize("module", modules)
 def test_no_constructor_has_more_than_18_parameters(module):
     for function in functions_of(ast.parse(modules[module].read_text())):

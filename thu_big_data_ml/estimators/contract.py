@@ -63,6 +63,22 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         The parameters as they were when the model was fitted.
     seed_ : int or None
         The seed that came of `random_state`, where the model has one.
+
+    Examples
+    --------
+    >>> class Mean(RatingEstimator):
+    ...     "The mean rating, for every pair."
+    ...
+    ...     def __init__(self, rating_scale=None, duplicates="error"):
+    ...         self.rating_scale, self.duplicates = rating_scale, duplicates
+    ...
+    ...     def _fit(self, R, dates=None):
+    ...         self.mean_ = R.data.mean()
+    ...
+    ...     def _score(self, u, i, dates=None):
+    ...         return np.full(len(u), self.mean_)
+    >>> Mean().fit([[1, 8], [1, 72], [2, 8]], [5, 3, 4]).predict([[2, 72]]).tolist()
+    [4.0]
     """
 
     def fit(
