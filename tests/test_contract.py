@@ -219,6 +219,7 @@ def test_scikit_learn_tools(estimator, data):
     parameter, values = {
         "BaselinePredictor": ("user_damping", [1, 10]),
         "UserCF": ("shrinkage", [0, 10]),
+        "ItemCF": ("shrinkage", [0, 10]),
         "NeighborCorrected": ("n_neighbors", [5, 20]),
     }.get(type(estimator).__name__, ("n_factors", [2, 4]))
     search = GridSearchCV(
