@@ -1,0 +1,69 @@
+"The book without Quarto: its pages exist, and links and references lead somewhere."
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parents[1]
+listed = re.findall(
+    r"^\s*- (?:chapters: )?(\S+\.(?:qmd|ipynb))$", (root / "_quarto.yml").read_text(), re.M
+)
+notebooks = sorted((root / "nbs").rglob("[!.]*.ipynb"))
+written = [*sorted(root.glob("*.qmd")), root / "CONTRIBUTING.md", root / "CHANGELOG.md"]
+
+
+def cells_of(path: Path, kind: str) -> list[str]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == kind]
+
+
+def prose_of(path: Path) -> str:
+    "What Markdown says, without its code, in which brackets are no links."
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n\n".join(cells_of(path, "markdown"))
+    return re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.S)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(root))
+
+
+def test_every_page_exists_and_is_listed_once():
+    pages = [name_of(path) for path in [*notebooks, *root.glob("*.qmd")]]
+    assert sorted(listed) == sorted(pages)
+
+
+@pytest.mark.parametrize("path", [*notebooks, *written], ids=name_of)
+def test_links_lead_to_files(path):
+    links = re.findall(r"\]\(([^)\s]+)\)", prose_of(path))
+    for link in links:
+        if not re.match(r"https?:|mailto:|#", link):
+            target = (path.parent / link.partition("#")[0]).resolve()
+            assert target.is_file() and target.is_relative_to(root), link
+            if target.suffix in (".ipynb", ".qmd") and path.suffix in (".ipynb", ".qmd"):
+                assert name_of(target) in listed, f"{link} is no page of the book"
+
+
+def test_every_figure_has_one_label_and_a_caption():
+    code = [source for path in notebooks for source in cells_of(path, "code")]
+    labelled = [source for source in code if re.search(r"^#\| label:", source, re.M)]
+    labels = [re.search(r"^#\| label: (\S+)$", source, re.M)[1] for source in labelled]
+    assert labels and len(set(labels)) == len(labels)
+    assert all(re.search(r"^#\| fig-cap: \S", source, re.M) for source in labelled)
+
+
+@pytest.mark.parametrize("path", notebooks, ids=name_of)
+def test_references_lead_to_figures_of_the_same_notebook(path):
+    code = "\n".join(cells_of(path, "code"))
+    labels = set(re.findall(r"^#\| label: (\S+)$", code, re.M))
+    assert set(re.findall(r"@((?:fig|tbl|sec|eq)-[\w-]+)", prose_of(path))) <= labels
+
+
+@pytest.mark.parametrize("path", notebooks, ids=name_of)
+def test_a_notebook_opens_with_its_title_and_has_one(path):
+    first, *rest = cells_of(path, "markdown")
+    assert re.match(r"# \S.*\n\n> \S", first)
+    assert not any(re.search(r"^# ", text, re.M) for text in rest)
