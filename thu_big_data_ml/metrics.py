@@ -50,7 +50,7 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     return float(root_mean_squared_error(y_true, y_pred))
 
-
+# %% ../nbs/metrics.ipynb #59fa7d67
 def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     r"""Take the mean absolute error of predictions.
 
@@ -174,7 +174,7 @@ def mean_and_error(values: ArrayLike, groups: ArrayLike | None = None) -> tuple[
     error = np.sqrt(n / (n - 1) * np.sum(deviation**2)) / len(values)
     return float(values.mean()), float(error)
 
-
+# %% ../nbs/metrics.ipynb #b7a8f380
 def rmse_and_error(
     y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike | None = None
 ) -> tuple[float, float]:

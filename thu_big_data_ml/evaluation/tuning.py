@@ -222,7 +222,7 @@ def score_and_seconds(model: CachedScore, X: pd.DataFrame, y: ArrayLike) -> dict
     """
     return model.measure(X, y)
 
-
+# %% ../../nbs/evaluation/tuning.ipynb #1aeea5d3
 @contextmanager
 def search_progress(verbose: bool = True) -> Iterator[tqdm | None]:
     """A progress bar over the fits of scikit-learn's searches inside the block.
@@ -268,7 +268,7 @@ def search_progress(verbose: bool = True) -> Iterator[tqdm | None]:
         with patch.object(Parallel, "print_progress", show):
             yield bar
 
-
+# %% ../../nbs/evaluation/tuning.ipynb #cbc56b18
 def search_parameters(
     estimator: BaseEstimator,
     parameters: dict | list[dict],
@@ -358,7 +358,7 @@ def search_parameters(
         )
     return chooser
 
-
+# %% ../../nbs/evaluation/tuning.ipynb #5a6d7a38
 def search_results(search: BaseEstimator) -> pd.DataFrame:
     r"""The results of a search as a table, best first.
 

@@ -170,7 +170,7 @@ def masked_mse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.
     observed = matrix != 0
     return 0.5 * (reconstructed[observed] - matrix[observed]).square().mean()
 
-
+# %% ../../nbs/factorization/matrix_factorization.ipynb #8d30b690
 def masked_rmse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Root mean squared error over the observed cells.
 

@@ -152,7 +152,7 @@ class UserCF(Neighbourhood):
 
     _compares_users = True
 
-
+# %% ../../nbs/neighbors/user_cf.ipynb #3078b766
 class ItemCF(Neighbourhood):
     """Item-based collaborative filtering: the user's own ratings of similar movies, averaged.
 
