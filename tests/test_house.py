@@ -276,6 +276,8 @@ def code_lines():
 
 def test_no_line_is_wider_than_100_columns():
     assert not [(where, line) for where, line in code_lines() if len(line) > 100]
+    summaries = {module: path.read_text().split("\n", 1)[0] for module, path in modules.items()}
+    assert not {module for module, line in summaries.items() if len(line) > 100}
 
 
 @pytest.mark.parametrize("module", modules)
