@@ -185,12 +185,13 @@ def test_the_book_renders_and_stays_offline(tmp_path):
         copy,
         ignore=shutil.ignore_patterns(".git", ".venv", "data", "results", "_docs", ".quarto"),
     )
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["quarto", "render"],
         cwd=copy,
         capture_output=True,
         text=True,
-        env=os.environ | {"QUARTO_PYTHON": sys.executable},
+        env=os.environ | {"QUARTO_PYTHON": sys.executable, "PATH": path},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (
@@ -198,6 +199,9 @@ def test_the_book_renders_and_stays_offline(tmp_path):
         and (copy / "_docs" / "assets" / "plotly.min.js").exists()
     )
     pages = list((copy / "_docs").rglob("*.html"))
-    assert len(pages) == 2 + len(list((root / "nbs").rglob("*.ipynb")))
+    notebooks = list((root / "nbs").rglob("*.ipynb"))
+    assert len(pages) == len(notebooks) + len(list(root.glob("*.qmd")))
     for page in pages:
-        assert not re.search(r"<(script|link)[^>]+(src|href)=\"https?:", page.read_text()), page
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(script|link)[^>]+(src|href)=\"https?:", text), page
+        assert not re.search(r"Traceback|Warning:|/site-packages/", text), page
