@@ -9,7 +9,12 @@ from models import estimators
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from thu_big_data_ml import BaselinePredictor, MatrixFactorizationRegressor, synthetic_ratings
+from thu_big_data_ml import (
+    BaselinePredictor,
+    MatrixFactorizationRegressor,
+    UserCF,
+    synthetic_ratings,
+)
 from thu_big_data_ml.estimators._checkpoints import interrupt, noted_interrupts
 
 
@@ -145,3 +150,45 @@ def test_ctrl_c_waits_for_the_end_of_an_epoch_and_says_how_to_continue():
         signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt, match="after 7 epochs.*checkpoint='file.npz'"):
         interrupt("file.npz", "7 epochs")
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_titles_of_other_libraries_are_found(data, library):
+    module = pytest.importorskip(library)
+    movies = pd.DataFrame({"movieId": "m" + data.movies["movie_id"].astype(str)})
+    movies["title"] = data.movies["title"].to_numpy()
+    columns = {name: movies[name].tolist() for name in movies}
+    make = module.DataFrame if library == "polars" else module.table
+    train = data.train.assign(movie_id="m" + data.train["movie_id"].astype(str))
+    model = BaselinePredictor().fit(train, movies=make(columns))
+    assert model.titles_.tolist() == BaselinePredictor().fit(train, movies=movies).titles_.tolist()
+    assert model.recommend(1, n=1)["title"][0].startswith("Synthetic movie")
+
+
+def test_titles_that_cannot_be_used_are_named(data):
+    texts = data.movies.assign(movie_id=data.movies["movie_id"].astype(str))
+    cases = (
+        ({1: "Heat"}, "not dict"),
+        (data.movies[["title"]], "without movie_id"),
+        (texts, "texts"),
+    )
+    for movies, message in cases:
+        with pytest.raises(TypeError, match=message):
+            BaselinePredictor().fit(data.train, movies=movies)
+
+
+def test_settings_of_the_wrong_type_are_named(data):
+    for scale in ((5, 1), "1-5", (1, 2, 3), 5):
+        with pytest.raises(ValueError, match="rating_scale must be"):
+            BaselinePredictor(rating_scale=scale).fit(data.train)
+    BaselinePredictor(rating_scale=np.array([1, 5])).fit(data.train)
+    for name in ("bias", "implicit"):
+        with pytest.raises(ValueError, match=f"{name} must be True or False, not 'no'"):
+            MatrixFactorizationRegressor(**{name: "no"}).fit(data.train)
+    with pytest.raises(ValueError, match="exclude_self must be True or False"):
+        UserCF(exclude_self="no").fit(data.train)
+    with pytest.raises(ValueError, match="n must be a whole number"):
+        BaselinePredictor().fit(data.train).recommend(1, n=2.5)
+    pairs = data.train[["user_id", "movie_id"]]
+    with pytest.raises(ValueError, match="rows and y has"):
+        BaselinePredictor().fit(pairs, np.c_[data.train["rating"], data.train["rating"]])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from ._checks import check_n
+from ._checks import check_ids, check_n, frame_of
 
 # %% ../../nbs/estimators/ranking.ipynb #c003
 def residual_cosine(
@@ -52,11 +52,22 @@ def reasons(u: np.ndarray, i: np.ndarray, answered: np.ndarray) -> np.ndarray:
     return np.select(list(cases.values()), list(cases), "model")
 
 # %% ../../nbs/estimators/ranking.ipynb #n003
-def titles_of(movie_ids: np.ndarray, movies: pd.DataFrame | None) -> tuple:
+def titles_of(movie_ids: np.ndarray, movies) -> tuple:
     "(n_movies,) titles, '' where unknown, and years, 0 where unknown; None twice without titles."
-    if movies is None or "title" not in movies:
+    if movies is None:
         return None, None
-    known = movies.drop_duplicates("movie_id", keep="last").set_index("movie_id")
+    known = frame_of(movies, ["movie_id", "title", "year"])
+    if known is None or "movie_id" not in known:
+        raise TypeError(
+            "movies must be a data frame with movie_id and title, "
+            f"not {'one without movie_id' if known is not None else type(movies).__name__}."
+        )
+    if "title" not in known:
+        return None, None
+    known["movie_id"] = ids = check_ids(known["movie_id"], "movie_id of movies")
+    if len(ids) and (ids.dtype.kind == "U") != (movie_ids.dtype.kind == "U"):
+        raise TypeError("One of movies and ratings has texts for movie_id, the other numbers.")
+    known = known.drop_duplicates("movie_id", keep="last").set_index("movie_id")
     known = known.reindex(movie_ids)
     titles = [title if isinstance(title, str) else "" for title in known["title"]]
     years = known["year"] if "year" in known else pd.Series(0, known.index)

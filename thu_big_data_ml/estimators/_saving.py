@@ -47,7 +47,7 @@ def load_arrays(path: str | Path) -> tuple[dict, dict]:
         text = json.loads(str(arrays.pop("settings")))
         return arrays | {n: arrays[first] for n, first in text["same"].items()}, text["settings"]
     except Exception as error:
-        raise ValueError(f"{path}: not a file that save() wrote, or damaged ({error}).") from error
+        raise ValueError(f"{path}: not a file that save() wrote, or damaged.") from error
 
 # %% ../../nbs/estimators/saving.ipynb #c008
 plain = (bool, int, float, str, tuple, list, type(None))

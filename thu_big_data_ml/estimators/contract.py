@@ -81,9 +81,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
     [4.0]
     """
 
-    def fit(
-        self, X: object, y: ArrayLike | None = None, *, movies: pd.DataFrame | None = None
-    ) -> Self:
+    def fit(self, X: object, y: ArrayLike | None = None, *, movies: object = None) -> Self:
         """Learn from ratings.
 
         Parameters
@@ -94,7 +92,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             models with effects of time; the names that files use (`userId`, `item`, ...) do, too.
         y : array of shape (n,), optional
             Ratings, in stars; by default the column `rating` of `X`.
-        movies : DataFrame, optional
+        movies : data frame, optional
             `movie_id`, `title` and perhaps `year`: titles for tables and for `similar_movies`.
 
         Returns

@@ -152,7 +152,7 @@ class ALSFactorization(PointModel):
         train again on all ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training; any by default.
-    duplicates : {"error", "last", "mean"}
+    duplicates : {"error", "last", "mean"}, default "error"
         What to do with a pair rated twice.
 
     Attributes

@@ -376,7 +376,7 @@ class MatrixFactorizationRegressor(PointModel):
         train again on all ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training; any by default.
-    duplicates : {"error", "last", "mean"}
+    duplicates : {"error", "last", "mean"}, default "error"
         What to do with a pair rated twice.
 
     Attributes
@@ -473,6 +473,7 @@ class MatrixFactorizationRegressor(PointModel):
 
     def _learns_implicit(self) -> bool:
         if self.implicit is not None:
+            check_settings(dict(implicit=self.implicit))
             return bool(self.implicit)
         given = self._given()
         plain = given.get("activation", "identity") == "identity"

@@ -284,6 +284,8 @@ def check_neighbourhood(settings: dict):
         raise ValueError(f"n_neighbors must be None or a whole number of at least 1, not {k}.")
     if not amplification > 0:
         raise ValueError(f"amplification must be positive, not {amplification}.")
+    if settings["exclude_self"] not in (True, False):
+        raise ValueError(f"exclude_self must be True or False, not {settings['exclude_self']!r}.")
     if negative not in ("drop", "keep"):
         raise ValueError(f"negative must be 'drop' or 'keep', not {negative!r}.")
     if damping < 0 or (damping and settings["center"] is None):
