@@ -16,15 +16,9 @@ from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.data._sparse import arrays_of
 from thu_big_data_ml.estimators._saving import load_arrays
 from thu_big_data_ml.factorization import _training
-from thu_big_data_ml.factorization._kernels import (
-    adamw_step,
-    als_half_sweep,
-    deal,
-    error_gradient,
-    group_ratings,
-    predict_pairs,
-    sgd_epoch,
-)
+from thu_big_data_ml.factorization._adamw_kernels import adamw_step, error_gradient, predict_pairs
+from thu_big_data_ml.factorization._als_kernels import als_half_sweep
+from thu_big_data_ml.factorization._sgd_kernels import deal, group_ratings, sgd_epoch
 from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW
 from thu_big_data_ml.factorization._torch_solvers import AutogradAdamW, TiledAdamW
 from thu_big_data_ml.factorization._training import weigh_rows

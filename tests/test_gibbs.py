@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
 from thu_big_data_ml.bayesian import _sampler
-from thu_big_data_ml.bayesian._kernels import draw_effects, draw_rows, residuals
+from thu_big_data_ml.bayesian._draw_kernels import draw_effects, draw_rows, residuals
 from thu_big_data_ml.bayesian._priors import draw_prior, new_side
 from thu_big_data_ml.bayesian._time_effects import DAY, new_grouping, time_facts
 from thu_big_data_ml.bayesian.gibbs import GibbsFactorization, sample_chains, sample_factors

@@ -341,7 +341,7 @@ def our_factors(lap, split, threads, k, solver="adamw", **options):
 def our_trainer(split, threads, k, solver, rate, penalty):
     from scipy.sparse import csr_matrix
 
-    from thu_big_data_ml.factorization._kernels import predict_pairs
+    from thu_big_data_ml.factorization._adamw_kernels import predict_pairs
     from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW, cpu_arrays
     from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ._kernels import draw_rows, weighted_squares
+from ._draw_kernels import draw_rows, weighted_squares
 
 # %% ../../nbs/bayesian/priors.ipynb #c005
 @dataclass

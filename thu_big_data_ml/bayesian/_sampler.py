@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from .._compiling import threads_for
-from ._kernels import residuals
+from ._draw_kernels import residuals
 from ._sweeps import State, loss_of, new_state, sweep
 from ._time_effects import Drift, TimeEffects
 from .posterior import PosteriorSamples

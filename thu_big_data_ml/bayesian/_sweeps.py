@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from ._kernels import draw_effects, residuals, weighted_squares
+from ._draw_kernels import draw_effects, residuals, weighted_squares
 from thu_big_data_ml.bayesian._priors import (
     Side,
     draw_alpha,

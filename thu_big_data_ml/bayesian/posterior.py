@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from ._kernels import mean_and_variance
+from ._draw_kernels import mean_and_variance
 from ._time_effects import Drift, TimeEffects, pool_effects
 
 # %% ../../nbs/bayesian/posterior.ipynb #c005

@@ -22,7 +22,7 @@ from thu_big_data_ml.estimators._factor_model import (
     unit_of,
 )
 from ..estimators.contract import RatingEstimator
-from ._kernels import predict_pairs
+from ._adamw_kernels import predict_pairs
 
 # %% ../../nbs/factorization/point_model.ipynb #n004
 class PointModel(RatingEstimator):

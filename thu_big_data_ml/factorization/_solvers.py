@@ -11,14 +11,10 @@ import torch
 from scipy.sparse import csr_matrix
 
 from ..data._sparse import arrays_of
+from ._adamw_kernels import adamw_step, error_gradient
+from ._als_kernels import als_half_sweep
 from ._implicit_prior import rated_by_rows, sum_rated
-from thu_big_data_ml.factorization._kernels import (
-    adamw_step,
-    als_half_sweep,
-    error_gradient,
-    group_ratings,
-    sgd_epoch,
-)
+from ._sgd_kernels import group_ratings, sgd_epoch
 
 # %% ../../nbs/factorization/solvers.ipynb #c003
 class Solver:

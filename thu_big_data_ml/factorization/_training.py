@@ -24,7 +24,7 @@ from thu_big_data_ml.estimators._checkpoints import (
     refuse_another,
 )
 from ..estimators._saving import load_arrays, save_arrays
-from ._kernels import predict_pairs
+from ._adamw_kernels import predict_pairs
 from ._solvers import cpu_arrays
 from ._torch_solvers import observed_cells
 
