@@ -65,8 +65,15 @@ class _FolderOnDemand(FileSystemStoreBackend):
                 super().store_cached_func_code(call_id, func_code)
 
 
+class _NamedMemory(Memory):
+    "A `Memory` that signatures show by its name, not by the folder of this machine."
+
+    def __repr__(self):
+        return "joblib_memory"
+
+
 register_store_backend("folder_on_demand", _FolderOnDemand)
-joblib_memory: Memory = Memory(data_path / "cache", backend="folder_on_demand", verbose=0)
+joblib_memory: Memory = _NamedMemory(data_path / "cache", backend="folder_on_demand", verbose=0)
 
 # %% ../nbs/help.ipynb #c012
 def get_device(device: str | None = None) -> str:
