@@ -109,7 +109,7 @@ def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
     assert len(several) == 14 and fitted.recommend([], n=7).empty
     assert len(fitted.recommend(-1, n=3)) == 3  # a stranger gets what everybody likes
     assert len(fitted.recommend(user, n=0)) == 0
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="n must be a whole number of at least 0"):
         fitted.recommend(user, n=-1)
 
 

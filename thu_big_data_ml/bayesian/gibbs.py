@@ -16,11 +16,11 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 from sklearn.base import clone
 
-from ._sampler import Settings, check_counts, run_chain
+from ._sampler import Settings, run_chain
 from ._sweeps import bases_of
 from .posterior import PosteriorSamples
 from ..data._sparse import cells_of
-from ..estimators._checks import seed_of
+from ..estimators._checks import check_count, seed_of
 from ..estimators._factor_model import cosine_to, default_factors
 from ..estimators._ranking import reasons
 from ..estimators.contract import RatingEstimator
@@ -195,7 +195,8 @@ def sample_chains(
     """
     R = csr_matrix(R)
     n_sweeps = (150 if R.nnz < 1e6 else 75) if n_sweeps is None else n_sweeps
-    check_counts(n_chains=n_chains, n_sweeps=n_sweeps, n_samples=n_samples)
+    for name, value in dict(n_chains=n_chains, n_sweeps=n_sweeps, n_samples=n_samples).items():
+        check_count(name, value)
     settings = Settings(
         n_factors=default_factors(R) if n_factors is None else n_factors,
         n_sweeps=n_sweeps,

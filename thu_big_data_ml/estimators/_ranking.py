@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from ._checks import check_ids, check_n, frame_of
+from ._checks import check_count, check_ids, frame_of
 
 # %% ../../nbs/estimators/ranking.ipynb #c003
 def residual_cosine(
@@ -30,7 +30,7 @@ def residual_cosine(
 
 def most_similar(similarity: np.ndarray, itself: int, n: int) -> np.ndarray:
     "At most `n` positions, largest similarity first, equal ones in order, without `itself`."
-    check_n(n)
+    check_count("n", n, 0)
     order = np.argsort(-similarity, kind="stable")
     return order[order != itself][:n]
 

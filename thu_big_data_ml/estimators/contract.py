@@ -20,9 +20,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..data._sparse import blocks, positions
 from thu_big_data_ml.estimators._checks import (
+    check_count,
     check_dates,
     check_ids,
-    check_n,
     check_pairs,
     check_ratings,
     seed_of,
@@ -163,7 +163,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         users = np.asarray(user_id if several else [user_id])
         check_is_fitted(self, "matrix_")
         at = self._positions(users, self.user_ids_, "user_id")
-        check_n(n)
+        check_count("n", n, 0)
         tables = []
         for some in blocks(len(at), 256):
             scores = self._all_scores(at[some], date)

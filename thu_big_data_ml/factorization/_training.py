@@ -8,7 +8,7 @@ __all__ = ['at_least', 'above_0', 'whole', 'switches', 'may_be_none', 'check_set
 
 # %% ../../nbs/factorization/training.ipynb #c002
 import time
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from thu_big_data_ml.estimators._checkpoints import (
     noted_interrupts,
     refuse_another,
 )
+from ..estimators._checks import check_count
 from ..estimators._saving import load_arrays, save_arrays
 from ._adamw_kernels import predict_pairs
 from ._solvers import cpu_arrays
@@ -54,12 +55,14 @@ def check_settings(settings: dict):
             raise ValueError(f"{name} must be True or False, not {value!r}.")
         if name not in at_least.keys() | above_0 or (value is None and name in may_be_none):
             continue
-        number = "a whole number" if name in whole else "a number"
+        if name in whole:
+            check_count(name, value)
+            continue
         bound = "above 0" if name in above_0 else f"of at least {at_least[name]}"
-        if not isinstance(value, Integral if name in whole else Real) or not (
+        if not isinstance(value, Real) or not (
             value > 0 if name in above_0 else value >= at_least[name]
         ):
-            raise ValueError(f"{name} must be {number} {bound}, not {value!r}.")
+            raise ValueError(f"{name} must be a number {bound}, not {value!r}.")
 
 
 def rating_csr(R, unit: float = 1.0) -> csr_matrix:

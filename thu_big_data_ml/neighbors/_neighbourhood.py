@@ -6,8 +6,6 @@
 __all__ = ['Neighbourhood', 'block_size', 'check_neighbourhood']
 
 # %% ../../nbs/neighbors/neighbourhood.ipynb #n002
-import numbers
-
 import numpy as np
 import pandas as pd
 import psutil
@@ -15,6 +13,7 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from ..data._sparse import arrays_of, blocks
+from ..estimators._checks import check_count
 from ..estimators.contract import RatingEstimator
 from ..help import get_device
 from thu_big_data_ml.neighbors._kernels import (
@@ -280,8 +279,8 @@ def check_neighbourhood(settings: dict):
     check_similarity(settings["metric"], settings["shrinkage"], settings["min_support"])
     k, amplification = settings["n_neighbors"], settings["amplification"]
     negative, damping = settings["negative"], settings["damping"]
-    if k is not None and not (isinstance(k, numbers.Integral) and k >= 1):
-        raise ValueError(f"n_neighbors must be None or a whole number of at least 1, not {k}.")
+    if k is not None:
+        check_count("n_neighbors", k)
     if not amplification > 0:
         raise ValueError(f"amplification must be positive, not {amplification}.")
     if settings["exclude_self"] not in (True, False):

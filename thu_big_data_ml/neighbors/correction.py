@@ -6,8 +6,6 @@
 __all__ = ['NeighborCorrected']
 
 # %% ../../nbs/neighbors/correction.ipynb #c002
-import numbers
-
 import numpy as np
 import pandas as pd
 import psutil
@@ -18,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .._compiling import kernel
 from ..data._sparse import arrays_of, blocks, cells_of, with_values
+from ..estimators._checks import check_count
 from ..estimators._factor_model import split_cells
 from ..estimators.contract import RatingEstimator
 from ._kernels import nearest_first
@@ -271,10 +270,7 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         "Refuse, by name, what cannot be used."
         if not isinstance(self.estimator, RatingEstimator):
             raise TypeError(f"estimator must be a RatingEstimator, not {self.estimator!r}.")
-        if not (isinstance(self.n_neighbors, numbers.Integral) and self.n_neighbors >= 1):
-            raise ValueError(
-                f"n_neighbors must be a whole number of at least 1, not {self.n_neighbors}."
-            )
+        check_count("n_neighbors", self.n_neighbors)
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(
                 "validation_fraction must be at least 0 and below 1, not "
