@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help run test lint slow notebooks report bench clean
+.PHONY: help run test lint slow faults notebooks report bench clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/'
@@ -40,6 +40,9 @@ lint: $(READY) ## rules and format of ruff at 100 columns, and the types of the 
 slow: $(READY) ## the long studies: tests marked slow, and the notebooks' slow cells, in place; hours
 	$(PY) -m pytest -q -m slow tests
 	$(PY) assets/execute_notebooks.py --slow
+
+faults: $(READY) ## the attacks at length: kills, damaged files, mutated inputs, small frames; FAULTS_SEED=1 for others; an hour
+	FAULTS=long $(PY) -m pytest -q -n $(JOBS) tests/test_faults_*.py
 
 notebooks: $(READY) ## execute every notebook in place and export
 	$(PY) assets/execute_notebooks.py
