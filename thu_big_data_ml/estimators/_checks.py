@@ -11,6 +11,7 @@ import numbers
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from scipy.sparse import issparse
 
 from ..data._columns import canonical_names, columns
 from ..data._guards import resolve_duplicates
@@ -32,6 +33,11 @@ def check_pairs(X) -> pd.DataFrame:
     "Ids, and date as it is if `X` has one; rows are numbered from 0, and errors name them."
     frame = frame_of(X)
     if frame is None:
+        if issparse(X):
+            raise TypeError(
+                "X is a sparse matrix, and pairs are wanted: give np.stack(R.nonzero(), axis=1) as "
+                "X and R[R.nonzero()] as y."
+            )
         X = np.asarray(X)
         if X.ndim != 2 or X.shape[1] != 2:
             raise ValueError(

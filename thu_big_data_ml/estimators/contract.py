@@ -302,6 +302,13 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             ) from error
         return model
 
+    def __sklearn_tags__(self):
+        "What scikit-learn asks: ids are categories, whole numbers or texts."
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
     # What `fit` does with its copy
 
     def _learn(self, X, y, movies):
