@@ -32,7 +32,7 @@ from ._files_and_devices import write_whole
 HEAD = "settings.json"  # the first entry
 HEAD_BYTES = 1 << 22  # the largest that is read
 DIGITS = 64
-TAIL = b"thu_big_data_ml arrays, format 1, blake2b "  # before the digits of the digest
+TAIL = b"thu_big_data_ml arrays, format 1, sha256 "  # before the digits of the digest
 LOCAL = struct.Struct("<4s5H3L2H")  # what a zip has before an entry: signature, sizes, lengths
 UNITS = r"\[\d{0,4}([YMWDhms]|[munpfa]s)\]"
 DTYPES = re.compile(rf"\|b1|[|<][iu][1248]|<f[248]|<M8{UNITS}|<U[1-9]\d{{0,7}}|\|S[1-9]\d{{0,7}}")
@@ -104,7 +104,7 @@ def write_arrays(
 
 
 def digest_of(file, n: int) -> bytes:
-    "BLAKE2b of the first `n` bytes of a file, in 64 hexadecimal digits."
+    "SHA-256 of the first `n` bytes of a file, in 64 hexadecimal digits."
     digest = hashlib.sha256()
     file.seek(0)
     while n > 0 and (block := file.read(min(n, 1 << 20))):
