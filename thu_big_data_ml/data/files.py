@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .._files_and_devices import file_digest
 from ._columns import columns
 from ._guards import resolve_duplicates
 from ._layouts import Layout, existing_file, names_movie, sniff
@@ -136,8 +137,7 @@ _parser_version = 3  # to be raised when parsing changes
 @joblib_memory.cache
 def _parse_ratings(
     path: str,  # a rating file
-    size: int,  # its size in bytes and
-    modified: int,  # its time stamp in nanoseconds: a part of joblib's key
+    digest: str,  # `file_digest` of it: a part of joblib's key
     rating_scale: tuple[float, float],  # lowest and highest rating allowed
     duplicates: str,  # what to do about a pair rated twice
     parser: int,  # `_parser_version`
@@ -154,7 +154,10 @@ def _parse_ratings(
     if len(ratings) == 0:
         raise RatingFileError(f"{path}: no ratings in the file, only a header.")
     where = f"{path}: {'ratings' if layout.by_movie else 'lines'}"
-    return resolve_duplicates(ratings, duplicates, where, first=1 + layout.header)
+    ratings = resolve_duplicates(ratings, duplicates, where, first=1 + layout.header)
+    if file_digest(path) != digest:
+        raise RatingFileError(f"{path}: the file changed while it was read. Read it again.")
+    return ratings
 
 
 def read_ratings(
@@ -201,11 +204,9 @@ def read_ratings(
     1        7        72     3.0 2005-09-07
     """
     path = existing_file(path)
-    stat = path.stat()
     return _parse_ratings(
         str(path),
-        stat.st_size,
-        stat.st_mtime_ns,
+        file_digest(path),
         tuple(rating_scale),
         duplicates,
         _parser_version,
