@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['lost_threads', 'SINGLE', 'DOUBLE', 'WORD', 'ADDRESS', 'FREELY', 'SMALL', 'load_tbb', 'note_fork', 'check_fork',
-           'kernel', 'after_check', 'Row', 'Running', 'width_of', 'threads_for', 'add_tile']
+           'kernel', 'with_room', 'after_check', 'all_done', 'Row', 'Running', 'width_of', 'threads_for', 'add_tile']
 
 # %% ../nbs/compiling.ipynb #c002
 import ctypes
@@ -20,6 +20,8 @@ from llvmlite import ir
 from numba import get_num_threads, set_num_threads, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from ._memory import free_memory
 
 # %% ../nbs/compiling.ipynb #n006
 def load_tbb():
@@ -68,7 +70,25 @@ def kernel(function=None, **options):
         compiled = numba.njit(function, cache=True, error_model="numpy", **options)
     except RuntimeError:  # numba found no folder to write to
         compiled = numba.njit(function, error_model="numpy", **options)
+    compiled.compile = with_room(compiled.compile)
     return after_check(compiled) if options.get("parallel") else compiled
+
+
+def with_room(compile):  # what numba calls to compile a function, or to load it from its cache
+    "The same, done only where there is memory: LLVM and OpenMP end the process without a word."
+
+    @wraps(compile)
+    def checked(signature):
+        free, limit = free_memory()
+        need = 60_000_000 + 10_000_000 * get_num_threads()
+        if free < need:
+            raise MemoryError(
+                f"Compiled loops and their threads take some {need / 1e9:.2g} GB and "
+                f"{free / 1e9:.2g} GB may be used ({limit}). Raise that limit, or free memory."
+            )
+        return compile(signature)
+
+    return checked
 
 
 def after_check(compiled):  # a kernel that starts threads
@@ -80,6 +100,13 @@ def after_check(compiled):  # a kernel that starts threads
         return compiled(*args, **named)
 
     return checked
+
+# %% ../nbs/compiling.ipynb #n004
+@kernel
+def all_done(done, turns):
+    "`MemoryError` where fewer turns of a parallel loop were done than it has."
+    if done < turns:
+        raise MemoryError("A thread could not allocate memory of its own.")
 
 # %% ../nbs/compiling.ipynb #c006
 SINGLE = ir.FloatType()

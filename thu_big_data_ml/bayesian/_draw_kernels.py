@@ -10,7 +10,7 @@ __all__ = ['TILE', 'FAST', 'PANEL', 'add_products', 'draw_normal', 'fill_panel',
 import numpy as np
 from numba import prange
 
-from .._compiling import add_tile, kernel
+from .._compiling import add_tile, all_done, kernel
 
 # %% ../../nbs/bayesian/draw_kernels.ipynb #c003
 TILE = 8  # rows and columns of a tile, float32 numbers in a vector
@@ -109,6 +109,7 @@ def draw_rows(
     "Draw factors and bias of every row given those of the other side."
     K = X.shape[1]
     width = -(-(K + 1) // TILE) * TILE
+    done = 0
     for o in prange(len(order)):
         row = order[o]
         A, panel = np.zeros((width, width), np.float32), np.zeros((PANEL, width), np.float32)
@@ -125,6 +126,8 @@ def draw_rows(
             A[c, c] += precision[c]
             A[c, K] += precision[c] * prior[row, c]
         draw_normal(A, z[row], X[row])
+        done += 1
+    all_done(done, len(order))
 
 # %% ../../nbs/bayesian/draw_kernels.ipynb #c013
 @kernel(parallel=True, fastmath=FAST)

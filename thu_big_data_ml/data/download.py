@@ -96,7 +96,7 @@ def _unfinished(path: Path, headers: dict, total: int | None) -> Path:
 
 def _write_blocks(answer, unfinished: Path, have: int, total: int | None, name: str):
     "Write what the server sends behind the `have` bytes that are there, with a progress bar."
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name)
     with open(unfinished, "ab" if have else "wb") as file, bar:

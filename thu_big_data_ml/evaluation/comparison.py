@@ -14,7 +14,7 @@ import pandas as pd
 from plotly.graph_objects import Figure
 from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..bayesian.gibbs import GibbsFactorization
 from ..data.ratings import RatingData

@@ -27,7 +27,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clon
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 from sklearn.utils.parallel import Parallel
 from sklearn.utils.validation import check_is_fitted, check_memory
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from ..help import figure, joblib_memory
 from ..metrics import rmse

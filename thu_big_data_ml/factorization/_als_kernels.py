@@ -9,7 +9,7 @@ __all__ = ['solve_in_place', 'solve_row', 'als_kernel', 'als_half_sweep']
 import numpy as np
 from numba import prange
 
-from .._compiling import add_tile, kernel
+from .._compiling import add_tile, all_done, kernel
 from ._adamw_kernels import even_shares
 
 # %% ../../nbs/factorization/als_kernels.ipynb #c005
@@ -101,6 +101,7 @@ def als_kernel(
     unknowns = k + bias
     stride = (unknowns + 8) // 8 * 8
     starts = even_shares(indptr, 64)
+    done = 0
     for block in prange(len(starts) - 1):
         A, P = np.zeros((stride, stride), np.float32), np.zeros((64, stride), np.float32)
         for u in range(starts[block], starts[block + 1]):
@@ -109,6 +110,8 @@ def als_kernel(
             X[u], minima[u] = A[unknowns, :k], A[unknowns, unknowns]
             if bias:
                 x_biases[u] = A[unknowns, k]
+        done += 1
+    all_done(done, len(starts) - 1)
 
 # %% ../../nbs/factorization/als_kernels.ipynb #c006
 def als_half_sweep(

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.sparse import csr_matrix, issparse
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from thu_big_data_ml.estimators._checkpoints import (
     fingerprint,

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from numba import get_num_threads, prange, types
 from numba.extending import intrinsic
 
-from .._compiling import kernel
+from .._compiling import all_done, kernel
 from ._similarity_kernels import FLOAT_LANES, new_strip, weigh_lines
 
 # %% ../../nbs/neighbors/kernels.ipynb #c004
@@ -65,6 +65,7 @@ def cells_kernel(
     P,  # (n, n_movies) float32, overwritten; NaN where no rater has a weight
 ):
     "The masked product, for 32 users at a time."
+    done = 0
     for s in prange(-(-len(users) // FLOAT_LANES)):
         some = users[s * FLOAT_LANES : (s + 1) * FLOAT_LANES]
         strip = new_strip(S.shape[1], FLOAT_LANES, ratings)
@@ -80,6 +81,8 @@ def cells_kernel(
                 P[s * FLOAT_LANES + j, i] = (
                     top[j] / (bottom[j] + damping) if bottom[j] > 0 else np.nan
                 )
+        done += 1
+    all_done(done, -(-len(users) // FLOAT_LANES))
 
 
 @kernel(parallel=True)
@@ -229,6 +232,7 @@ def nearest_kernel(
     P,  # (n,) float64, overwritten; NaN where no rater has a weight
 ):
     "The weighted average over the nearest raters, at given pairs."
+    done = 0
     for n in prange(len(users)):
         u, i = users[n], movies[n]
         movie = slice(indptr[i], indptr[i + 1])
@@ -242,6 +246,8 @@ def nearest_kernel(
         if not arrived:
             top, bottom = weigh_few(S[u], raters[movie], ratings[movie], k)
         P[n] = top / (bottom + damping) if bottom > 0 else np.nan
+        done += 1
+    all_done(done, len(users))
 
 # %% ../../nbs/neighbors/kernels.ipynb #c011
 @kernel(parallel=True)

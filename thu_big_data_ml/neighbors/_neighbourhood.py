@@ -8,11 +8,11 @@ __all__ = ['Neighbourhood', 'block_size', 'check_neighbourhood']
 # %% ../../nbs/neighbors/neighbourhood.ipynb #n002
 import numpy as np
 import pandas as pd
-import psutil
 from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
-from ..data._sparse import arrays_of, blocks
+from .._memory import free_memory, in_blocks, whole_or_none
+from ..data._sparse import arrays_of
 from ..estimators._checks import check_count
 from ..estimators.contract import RatingEstimator
 from ..help import get_device
@@ -102,11 +102,11 @@ class Neighbourhood(RatingEstimator):
         E, *levels, self.scale_ = self._centered(self.params_["center"])
         self.user_level_, self.movie_level_ = self._oriented(*levels)
         self.by_column_ = csr_matrix(E.T)  # who of the rows rated each column, in order
-        n, free = E.shape[0], self.params_["max_memory"]
-        free = psutil.virtual_memory().available if free is None else free
-        self.block_size_ = block_size(n, free)
+        n, most = E.shape[0], self.params_["max_memory"]
+        free, limit = free_memory() if most is None else (most, "by max_memory")
+        self.block_size_ = block_size(n, free, limit)
         fits = similarity_bytes(n, n) <= free
-        self.similarity_ = self._weigh(self._comparer()(None), np.arange(n)) if fits else None
+        self.similarity_ = whole_or_none(self._all_weights, "all similarities") if fits else None
 
     def _oriented(self, of_users, of_movies) -> tuple:
         "What belongs to the rows, and what belongs to the columns; the way back is the same."
@@ -138,6 +138,10 @@ class Neighbourhood(RatingEstimator):
             S[np.arange(len(rows)), rows] = 0
         return S
 
+    def _all_weights(self):
+        "Weights of all with all."
+        return self._weigh(self._comparer()(None), np.arange(self.by_column_.shape[1]))
+
     def _weights(self, compare, rows):
         "Weights of ascending rows, and where each row is among these: kept, or computed anew."
         if self.similarity_ is None:
@@ -155,11 +159,11 @@ class Neighbourhood(RatingEstimator):
         "What computes rows that are not kept; None where all are."
         return self._comparer() if self.similarity_ is None else None
 
-    def _blocks(self, n):
-        "Slices of `n` rows, as many at a time as fit; 512 where they are to be sorted."
+    def _in_blocks(self, n, work):
+        "Do `work` on `n` rows, as many at a time as fit; 512 where they are to be sorted."
         most = n if self.similarity_ is not None else self.block_size_
         sorts = self.params_["n_neighbors"] is not None
-        return blocks(n, max(1, min(most, 512) if sorts else most))
+        in_blocks(n, max(1, min(most, 512) if sorts else most), work, "predictions")
 
     # Predicting
 
@@ -181,7 +185,8 @@ class Neighbourhood(RatingEstimator):
         compare, place = self._anew(), np.empty(n, np.int64)
         first = np.flatnonzero(np.diff(rows, prepend=-1))
         used, ends = rows[first], np.append(first, len(rows))
-        for some in self._blocks(len(used)):
+
+        def average(some):
             pairs = slice(ends[some.start], ends[some.stop])
             S, place[used[some]] = self._weights(compare, used[some])
             at = place[rows[pairs]], columns[pairs]
@@ -191,17 +196,22 @@ class Neighbourhood(RatingEstimator):
                 near = nearest_first(S, int(1.5 * (8 * k * n) ** 0.5) + 1)
                 nearest_kernel(*at, S, near, *ratings, *bits, k, damping, P[pairs])
 
+        self._in_blocks(len(used), average)
+
     def _cells(self, u):
         "(len(u), n_movies) float32 for known users at positions `u`."
         m, compare = len(self.movie_ids_), self._anew()
         P = np.empty((len(u), m), np.float32)
         in_strips = self.params_["n_neighbors"] is None and self._compares_users
-        for some in self._blocks(len(u)):
+
+        def fill(some):
             if in_strips:
                 self._write_cells(*self._weights(compare, u[some]), u[some], P[some])
             else:
                 pairs = np.repeat(u[some], m), np.tile(np.arange(m), len(u[some]))
                 P[some] = self._answer(*pairs)[0].reshape(-1, m)
+
+        self._in_blocks(len(u), fill)
         return P
 
     def _write_cells(self, S, place, u, P):
@@ -262,14 +272,14 @@ class Neighbourhood(RatingEstimator):
         return table.sort_values("contribution", **order)
 
 
-def block_size(n: int, free: int) -> int:
+def block_size(n: int, free: int, limit: str) -> int:
     "How many rows of `n` are computed at a time; `MemoryError` if not even a block fits."
     least = similarity_bytes(BYTE_LANES, n)
     size = min(4096, int(BYTE_LANES * free / least) // BYTE_LANES * BYTE_LANES)
     if size == 0:
         raise MemoryError(
             f"The similarities of {BYTE_LANES} among {n:,} take {least / 1e9:.3g} GB and "
-            f"{free / 1e9:.3g} GB may be used. Raise max_memory."
+            f"{free / 1e9:.3g} GB may be used ({limit}). Raise that limit, or free memory."
         )
     return size
 

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from scipy.sparse import csr_matrix
 
-from .._compiling import kernel
+from .._compiling import all_done, kernel
 from ..data._sparse import arrays_of, blocks
 
 # %% ../../nbs/neighbors/similarity_kernels.ipynb #c006
@@ -202,6 +202,7 @@ def group_rows(
     bounds, inverse = np.empty((n, n_groups + 1), np.int64), np.zeros(n, np.float32)
     columns = np.empty(len(indices), np.int32)
     grouped = np.empty(len(indices) if n_groups == 1 else 0, np.float32)
+    done = 0
     for r in prange(n):
         first, last = indptr[order[r]], indptr[order[r] + 1]
         place, squares = np.zeros(n_groups + 1, np.int64), 0.0
@@ -220,6 +221,8 @@ def group_rows(
                 grouped[place[g]] = values[e]
             place[g] += 1
         inverse[r] = 1 / np.sqrt(squares) if squares > 0 else 0
+        done += 1
+    all_done(done, n)
     return bounds, columns, grouped, inverse
 
 
@@ -376,6 +379,7 @@ def star_kernel(
     A,
 ):
     "Cosines of blocks of users with the rows from their begin on."
+    done = 0
     for t in prange(len(turns)):
         b = turns[t]
         some = users[b * BYTE_LANES : (b + 1) * BYTE_LANES]
@@ -384,11 +388,14 @@ def star_kernel(
         divide_by_norms(ratings, some, begins[b], block)
         if shrinkage > 0 or min_support > 1:
             weigh_by_support(ratings, some, begins[b], shrinkage, min_support, block)
+        done += 1
+    all_done(done, len(turns))
 
 
 @kernel(parallel=True)
 def real_kernel(ratings, users, begins, offsets, turns, common, shrinkage, min_support, A):
     "`star_kernel` for reals, and for norms over common movies too."
+    done = 0
     for t in prange(len(turns)):
         b = turns[t]
         some = users[b * BYTE_LANES : (b + 1) * BYTE_LANES]
@@ -400,6 +407,8 @@ def real_kernel(ratings, users, begins, offsets, turns, common, shrinkage, min_s
             divide_by_norms(ratings, some, begins[b], block)
         if shrinkage > 0 or min_support > 1:
             weigh_by_support(ratings, some, begins[b], shrinkage, min_support, block)
+        done += 1
+    all_done(done, len(turns))
 
 
 def compare_blocks(
@@ -434,6 +443,7 @@ def compare_blocks(
 def write_rows(A, offsets, firsts, rank, targets, S):
     "Write row targets[x] of S, from firsts[x] on, from blocks: a cache line, 16 rows, at a time."
     n, rows = len(rank), 16
+    done = 0
     for t in prange(-(-len(targets) // rows)):
         b, lane = t * rows // BYTE_LANES, t * rows % BYTE_LANES
         begin = firsts[b * BYTE_LANES]
@@ -447,6 +457,8 @@ def write_rows(A, offsets, firsts, rank, targets, S):
             for y in range(n):
                 if rank[y] >= first[j]:
                     S[some[j], y] = lines[j, rank[y]]
+        done += 1
+    all_done(done, -(-len(targets) // rows))
 
 
 @kernel(parallel=True)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from .._files_and_devices import matrix_precision
+from .._memory import free_memory
 from ..data._sparse import arrays_of, blocks
 from thu_big_data_ml.neighbors._similarity_kernels import (
     BYTE_LANES,
@@ -117,7 +118,8 @@ def similarity_rows(
 ) -> Callable:  # a function from (n,) rows, or None for all, to (n, n_users) float32
     "Choose the way, and lay the ratings out once, for all the rows that will be asked for."
     n, m = E.shape
-    if device != "cpu" or (n * n * m <= few_products and n * m <= few_cells):
+    small = n * n * m <= few_products and n * m <= few_cells
+    if device != "cpu" or (small and 20 * n * m <= free_memory()[0]):  # five dense matrices
         return partial(similarity_by_products, E, metric, shrinkage, min_support, device)
     ratings = sort_ratings(E, grouped=metric == "cosine")
     return partial(similarity_by_blocks, ratings, metric, shrinkage, min_support)

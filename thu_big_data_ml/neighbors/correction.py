@@ -8,14 +8,14 @@ __all__ = ['NeighborCorrected']
 # %% ../../nbs/neighbors/correction.ipynb #c002
 import numpy as np
 import pandas as pd
-import psutil
 from numba import prange
 from scipy.sparse import csr_matrix
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.utils.metaestimators import available_if
 
-from .._compiling import kernel
-from ..data._sparse import arrays_of, blocks, cells_of, with_values
+from .._compiling import all_done, kernel
+from .._memory import free_memory, in_blocks, whole_or_none
+from ..data._sparse import arrays_of, cells_of, with_values
 from ..estimators._checks import check_count
 from ..estimators._factor_model import split_cells
 from ..estimators.contract import RatingEstimator
@@ -32,16 +32,19 @@ def _nearest_movies(
     "(n_movies, n) int32 columns of the most similar movies, and squared similarities, 0 if < 0."
     E, m = csr_matrix(center_ratings(R, "baseline")[0].T), R.shape[1]
     compare = similarity_rows(E, "cosine", shrinkage, 0, "cpu")
-    fits = 2 * similarity_bytes(m, m) < psutil.virtual_memory().available
-    whole = compare(None) if fits else None
+    fits = 2 * similarity_bytes(m, m) < free_memory()[0]
+    whole = whole_or_none(lambda: compare(None), "similar movies") if fits else None
     neighbors = np.empty((m, min(n_neighbors, m)), np.int32)
     weights = np.empty(neighbors.shape, np.float32)
-    for some in blocks(m, 1024):
+
+    def find(some):
         rows = np.arange(some.start, some.stop)
         S = np.maximum(compare(rows) if whole is None else whole[some], 0)
         S[rows - some.start, rows] = 0  # a movie is not its own neighbour
         neighbors[some] = nearest_first(S, neighbors.shape[1]) & 0xFFFFFFFF
         weights[some] = np.take_along_axis(S, neighbors[some], axis=1) ** 2
+
+    in_blocks(m, 1024, find, "similar movies")
     return neighbors, weights
 
 # %% ../../nbs/neighbors/correction.ipynb #c007
@@ -59,6 +62,7 @@ def _correct_pairs(
     correction,  # (n,) float64, overwritten
 ):
     "The weighted average of the user's residuals at similar movies."
+    done = 0
     for g in prange(len(users)):
         error = np.zeros(len(neighbors), np.float32)
         rated = np.zeros(len(neighbors), np.float32)
@@ -71,6 +75,8 @@ def _correct_pairs(
                 top += w * error[j]
                 bottom += w * rated[j]
             correction[p] = top / bottom
+        done += 1
+    all_done(done, len(users))
 
 
 def _corrections(

@@ -7,9 +7,9 @@ __all__ = ['cosine_by_matrix_product', 'center_ratings', 'user_similarity']
 
 # %% ../../nbs/neighbors/similarity.ipynb #c002
 import numpy as np
-import psutil
 from scipy.sparse import csr_matrix
 
+from .._memory import free_memory
 from ..estimators.biases import damped_biases
 from ..help import get_device
 from thu_big_data_ml.neighbors._similarity_ways import (
@@ -178,11 +178,11 @@ def user_similarity(
     device = get_device(device)
     n_rows = R.shape[0] if users is None else len(users)
     need = similarity_bytes(n_rows, R.shape[0])
-    free = psutil.virtual_memory().available if max_memory is None else max_memory
+    free, limit = free_memory() if max_memory is None else (max_memory, "by max_memory")
     if need > free:
         raise MemoryError(
             f"The similarity of {n_rows:,} users with {R.shape[0]:,} takes {need / 1e9:.3g} GB and "
-            f"{free / 1e9:.3g} GB may be used. Name fewer in users=."
+            f"{free / 1e9:.3g} GB may be used ({limit}). Name fewer in users=."
         )
     E = center_ratings(R, center_of(metric, center))[0]
     return similarity_rows(E, metric, shrinkage, min_support, device)(users)
