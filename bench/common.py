@@ -69,12 +69,21 @@ def ratings(users: int, movies: int, n_ratings: int, random_state: int = 0):
     """Synthetic ratings of the shape of Netflix's, from the cache where they were made before;
     20 planted factors.
     """
-    from thu_big_data_ml.data.synthetic import synthetic_ratings
+    from thu_big_data_ml._files_and_devices import file_digest
+    from thu_big_data_ml.data import synthetic
+    from thu_big_data_ml.data.ratings import RatingData
     from thu_big_data_ml.help import joblib_memory
 
-    return joblib_memory.cache(synthetic_ratings)(
-        users, movies, n_ratings, random_state, n_factors=20
-    )
+    code = file_digest(synthetic.__file__)
+    made = joblib_memory.cache(_synthetic)(users, movies, n_ratings, random_state, code)
+    return RatingData(**made)
+
+
+def _synthetic(users: int, movies: int, n_ratings: int, random_state: int, code: str) -> dict:
+    "The fields of the ratings; `code` is the digest of what makes them."
+    from thu_big_data_ml.data.synthetic import synthetic_ratings
+
+    return vars(synthetic_ratings(users, movies, n_ratings, random_state, n_factors=20))
 
 
 def positions_of(data) -> dict[str, np.ndarray]:

@@ -6,65 +6,27 @@
 __all__ = ['data_path', 'ratings_source', 'joblib_memory', 'get_device', 'figure']
 
 # %% ../nbs/help.ipynb #c002
-import importlib.util
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-from joblib import Memory, register_store_backend
-from joblib.memory import FileSystemStoreBackend
+from joblib import Memory
 
-# %% ../nbs/help.ipynb #c005
-def _data_folder() -> Path:  # absolute path; it need not exist yet
-    "`$THU_BIG_DATA_ML_DATA`, else a checkout's `data/`, else the user's data directory."
-    if folder := os.environ.get("THU_BIG_DATA_ML_DATA"):
-        return Path(folder).expanduser().resolve()
-    checkout = Path(importlib.util.find_spec("thu_big_data_ml").origin).parents[1]
-    if (checkout / "settings.ini").is_file() and (checkout / "nbs").is_dir():
-        return checkout / "data"
-    return platformdirs.user_data_path("thu_big_data_ml")
+from ._cache import BACKEND
+from ._files_and_devices import data_folder
+
+if TYPE_CHECKING:
+    import torch
+    from plotly.graph_objects import Figure
 
 # %% ../nbs/help.ipynb #c006
 # ratings in `data_path/"netflix"` and `data_path/"sample"`, caches in `data_path/"cache"`
-data_path: Path = _data_folder()
+data_path: Path = data_folder()
 
 # what the notebooks load: a source of `load_ratings`
-ratings_source: str = os.environ.get("THU_BIG_DATA_ML_RATINGS", "sample")
+ratings_source: str = os.environ.get("THU_BIG_DATA_ML_RATINGS", "").strip() or "sample"
 
 # %% ../nbs/help.ipynb #c009
-class _FolderOnDemand(FileSystemStoreBackend):
-    "joblib's store on disk, except that its folder appears with the first result."
-
-    def configure(self, location, verbose=0, backend_options=None):
-        "Take note of the settings; joblib's own store makes its folder here."
-        options = backend_options or {}
-        self.location = location
-        self.verbose = verbose
-        self.compress = options.get("compress", False)
-        self.mmap_mode = options.get("mmap_mode")
-
-    def create_location(self, location):
-        "Make a folder in the store; joblib turns the error into a warning."
-        try:
-            super().create_location(location)
-        except OSError as error:
-            cure = "Set THU_BIG_DATA_ML_DATA to a folder that can be written"
-            raise OSError(f"{error}. {cure}") from error
-
-    def clear_location(self, location):
-        "Delete what is in the store; there may be nothing yet."
-        if os.path.isdir(location):
-            super().clear_location(location)
-
-    def store_cached_func_code(self, call_id, func_code=None):
-        "Write down a function's source when it is called, not where it is decorated."
-        if func_code is not None:
-            with suppress(OSError):  # the result is written next, and warns
-                super().store_cached_func_code(call_id, func_code)
-
-
 class _NamedMemory(Memory):
     "A `Memory` that signatures show by its name, not by the folder of this machine."
 
@@ -72,18 +34,17 @@ class _NamedMemory(Memory):
         return "joblib_memory"
 
 
-register_store_backend("folder_on_demand", _FolderOnDemand)
-joblib_memory: Memory = _NamedMemory(data_path / "cache", backend="folder_on_demand", verbose=0)
+joblib_memory: Memory = _NamedMemory(data_path / "cache", backend=BACKEND, verbose=0)
 
 # %% ../nbs/help.ipynb #c012
-def get_device(device: str | None = None) -> str:
+def get_device(device: "str | torch.device | None" = None) -> str:
     r"""Choose the torch device to compute on.
 
     Parameters
     ----------
-    device : str or None, default=None
-        A torch device such as `"cpu"` or `"cuda:1"`. None and `"auto"` take the CUDA GPU where
-        there is one, else the CPU.
+    device : str, torch.device or None, default=None
+        `"cpu"`, `"cuda"`, `"cuda:1"` and so on, `"mps"` or `"xpu"`. None and `"auto"` take the
+        CUDA GPU where there is one, else the CPU.
 
     Returns
     -------
@@ -94,6 +55,8 @@ def get_device(device: str | None = None) -> str:
     ------
     RuntimeError
         The device that was asked for is absent.
+    ValueError
+        There is no device of that name; the message tells the names.
 
     Examples
     --------
@@ -102,21 +65,40 @@ def get_device(device: str | None = None) -> str:
     """
     import torch
 
-    if device in (None, "auto"):
+    if device is None or (isinstance(device, str) and device == "auto"):
         return "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
-    n_gpus = torch.cuda.device_count()
-    if chosen.type == "cuda" and (chosen.index or 0) >= n_gpus:
+    counts = _device_counts()
+    try:
+        if not isinstance(device, str | torch.device):
+            raise TypeError
+        chosen = torch.device(device)
+        n_devices = counts[chosen.type]
+    except (RuntimeError, TypeError, KeyError):
+        raise ValueError(
+            f"device={device!r:.80} is none; it is 'auto', 'cpu', 'cuda', 'cuda:0' or 'cuda:1' "
+            "and so on, 'mps' or 'xpu'."
+        ) from None
+    if (chosen.index or 0) >= n_devices:
+        there = f"{n_devices} {chosen.type.upper()} devices"
         raise RuntimeError(
-            f"device={device!r} was asked for, but torch sees {n_gpus} CUDA devices. "
+            f"device={str(device)!r} was asked for, but torch sees {there}. "
             "Use device='auto' to take what there is."
         )
     return str(chosen)
 
-# %% ../nbs/help.ipynb #c018
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
+def _device_counts() -> dict[str, int]:
+    "How many devices torch sees, of each kind that computes."
+    import torch
+
+    return dict(
+        cpu=1,
+        cuda=torch.cuda.device_count(),
+        mps=int(torch.backends.mps.is_available()),
+        xpu=torch.xpu.device_count(),
+    )
+
+# %% ../nbs/help.ipynb #c018
 # the first is Tsinghua's purple
 _colors = ["#660874", "#2a7ab9", "#d1812c", "#3a8f5b", "#b33a3a", "#6b6b6b"]
 

@@ -26,9 +26,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, cross_val_score
 from sklearn.utils.parallel import Parallel
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
+from .._cache import memory_of
 from ..help import figure, joblib_memory
 from ..metrics import rmse
 
@@ -94,7 +95,9 @@ class CachedScore(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Any regressor. A class defined outside this package is known by its name only: clear the
         memory when it changes.
     memory : joblib.Memory, str, Path or None, default None
-        Where scores are remembered, such as a folder; None to remember nothing.
+        Where scores are remembered. A folder gets entries without code in them, whose damage is
+        noticed, as `joblib_memory` has them; a Memory of your own keeps them in its own way, by
+        default as pickles, which run code when they are read. None remembers nothing.
 
     Attributes
     ----------
@@ -154,8 +157,9 @@ class CachedScore(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             `score`, the negative RMSE in stars, NaN if the training diverged, and `fit_seconds`.
         """
         check_is_fitted(self, "ratings_")
-        memory = check_memory(str(self.memory) if isinstance(self.memory, Path) else self.memory)
-        remembered = memory.cache(_fit_and_score, ignore=["estimator", "learn", "check"])
+        remembered = memory_of(self.memory).cache(
+            _fit_and_score, ignore=["estimator", "learn", "check"]
+        )
         key = _score_key(self.estimator, self.ratings_, (X, y))
         return remembered(key, self.estimator, self.ratings_, (X, y))
 
