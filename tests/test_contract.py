@@ -157,11 +157,6 @@ def test_a_model_of_another_kind_is_refused(data, tmp_path):
     BaselinePredictor().fit(data.train).save(tmp_path / "model.npz")
     with pytest.raises(ValueError, match="BaselinePredictor"):
         UserCF.load(tmp_path / "model.npz")
-    from thu_big_data_ml.estimators._saving import save_arrays
-
-    for settings in ({}, {"class": "UserCF", "attributes": {"matrix_": {"csr": [1, 1]}}}):
-        with pytest.raises(ValueError, match="model.npz"):
-            UserCF.load(save_arrays(tmp_path / "model.npz", {}, settings))
 
 
 def test_unfitted_models_say_so(estimator):

@@ -15,7 +15,7 @@ from thu_big_data_ml import (
     UserCF,
     synthetic_ratings,
 )
-from thu_big_data_ml.estimators._checkpoints import interrupt, noted_interrupts
+from thu_big_data_ml.estimators._checkpoints import Interrupted, noted_interrupts
 
 
 @pytest.fixture(params=estimators)
@@ -148,8 +148,8 @@ def test_ctrl_c_waits_for_the_end_of_an_epoch_and_says_how_to_continue():
         signal.raise_signal(signal.SIGINT)
     with noted_interrupts(active=False), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match="after 7 epochs.*checkpoint='file.npz'"):
-        interrupt("file.npz", "7 epochs")
+    said = str(Interrupted("7 epochs", "file.npz", kept="7 epochs"))
+    assert "after 7 epochs; nothing is lost" in said and "checkpoint='file.npz'" in said
 
 
 @pytest.mark.parametrize("library", ["polars", "pyarrow"])

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..data._sparse import positions
+from ..estimators._schema import Array, Flag, Number, Part
 
 # %% ../../nbs/bayesian/time_effects.ipynb #c005
 DAY = 86_400  # seconds
@@ -28,6 +29,12 @@ class TimeFacts:
     span: np.ndarray  # (2,) int64: the start of the first day and the last second
     fine: bool  # whether stamps are finer than days
     stamps: np.ndarray  # (nnz,) int64: user * WIDE + second of all ratings, sorted
+
+    _learned = {
+        "span": Array("i8", (2,), -WIDE * 2, WIDE * 2),
+        "fine": Flag(),
+        "stamps": Array("i8", ("n_ratings",), -(2.0**62), 2.0**62),
+    }
 
     def keys(
         self,
@@ -112,6 +119,13 @@ class Course:
     last_day: np.ndarray  # (n_users,)
     unit: float = 1.0  # root mean square of s over the training ratings
 
+    _learned = {
+        "mean_day": Array("f8", ("n_users",)),
+        "first_day": Array("f8", ("n_users",)),
+        "last_day": Array("f8", ("n_users",)),
+        "unit": Number(1e-30),
+    }
+
     def ages(self, u: np.ndarray, dates) -> np.ndarray:  # (n,) float32
         "s_u(t) of each rating."
         days = np.asarray(dates, "datetime64[D]").astype(float)
@@ -139,6 +153,28 @@ class TimeEffects:
     variance: np.ndarray  # (n_groups,) float32
     unseen: np.ndarray  # (n_groupings,) variance of a group that is not there
 
+    _learned = {
+        "facts": Part(TimeFacts),
+        "keys": Array("i8", ("n_groups",), -(2.0**63), 2.0**63),
+        "starts": Array("i8", ("n_groupings + 1",), 0),
+        "mean": Array("f4", ("n_groups",)),
+        "variance": Array("f4", ("n_groups",), 0),
+        "unseen": Array("f8", ("n_groupings",), 0),
+    }
+
+    def _check_learned(self, within: str):
+        "`ValueError` if the groupings are not those of the dates, or keys are not ascending."
+        starts, stamps = self.starts, self.facts.stamps
+        wanted = 7 if self.facts.fine else 4
+        if len(starts) != wanted + 1 or starts[0] != 0 or starts[-1] != len(self.keys):
+            raise ValueError(f"{within}starts must lead through {wanted} groupings of the keys.")
+        for start, stop in zip(starts[:-1], starts[1:]):
+            keys = self.keys[start:stop]
+            if stop < start or (keys[1:] <= keys[:-1]).any():
+                raise ValueError(f"{within}keys must be ascending within each grouping.")
+        if self.facts.span[0] > self.facts.span[1] or (stamps[1:] < stamps[:-1]).any():
+            raise ValueError(f"{within}facts must be ascending.")
+
     def at(self, u, i, dates) -> Iterator[tuple]:  # name, (n,) mean, (n,) variance
         "For each grouping, the effect of the group that each pair belongs to, and its variance."
         for n, (name, key) in enumerate(self.facts.keys(u, i, dates).items()):
@@ -155,6 +191,11 @@ class Drift:
 
     course: Course
     change: np.ndarray  # (n_users, n_samples, k + 1)
+
+    _learned = {
+        "course": Part(Course),
+        "change": Array("f2 f4 f8", ("n_users", "n_samples", "k + 1")),
+    }
 
 
 def pool_effects(chains: list[TimeEffects]) -> TimeEffects:

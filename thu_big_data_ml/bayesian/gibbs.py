@@ -20,9 +20,11 @@ from ._sampler import Settings, run_chain
 from ._sweeps import bases_of
 from .posterior import PosteriorSamples
 from ..data._sparse import cells_of
+from ..estimators._checkpoints import beside
 from ..estimators._checks import check_count, seed_of
 from ..estimators._factor_model import cosine_to, default_factors
 from ..estimators._ranking import reasons
+from ..estimators._schema import Number, Part, Table, Text
 from ..estimators.contract import RatingEstimator
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c012
@@ -383,6 +385,13 @@ class GibbsFactorization(RatingEstimator):
         ends = prediction - half, prediction + half
         return tuple(np.clip(end, *self.rating_scale_) for end in ends)
 
+    _learned = RatingEstimator._learned | {
+        "seed_": Number(0, whole=True, optional=True),
+        "device_": Text(),
+        "history_": Table(),
+        "samples_": Part(PosteriorSamples),
+    }
+
     def _uses_dates(self):
         return bool(self.time)
 
@@ -409,8 +418,7 @@ class GibbsFactorization(RatingEstimator):
         "A clone for a part of the same ratings: one chain of half the sweeps."
         n_sweeps = max(2, len(self.history_) // self.params_["n_chains"] // 2)
         short = clone(self).set_params(**self.params_)
-        path = self.params_["checkpoint"]
-        path = path and Path(path).with_suffix(".trust.npz")
+        path = beside(self.params_["checkpoint"], "trust")
         return short.set_params(n_chains=1, n_sweeps=n_sweeps, checkpoint=path)
 
     def _score(self, u, i, dates=None):

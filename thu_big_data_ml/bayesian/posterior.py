@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from ._draw_kernels import mean_and_variance
 from ._time_effects import Drift, TimeEffects, pool_effects
+from ..estimators._schema import Array, Number, Part
 
 # %% ../../nbs/bayesian/posterior.ipynb #c005
 @dataclass(eq=False)
@@ -81,6 +82,20 @@ class PosteriorSamples:
     unit: float
     time: TimeEffects | None = None
     drift: Drift | None = None
+
+    _learned = {
+        "U": Array("f2 f4 f8", ("n_users", "n_samples", "k")),
+        "V": Array("f2 f4 f8", ("n_movies", "n_samples", "k")),
+        "b_u": Array("f2 f4 f8", ("n_users", "n_samples")),
+        "b_i": Array("f2 f4 f8", ("n_movies", "n_samples")),
+        "noise_u": Array("f2 f4 f8", ("n_users", "n_samples"), 0),
+        "noise_i": Array("f2 f4 f8", ("n_movies", "n_samples"), 0),
+        "alpha": Array("f8", ("n_samples",), 1e-9),
+        "mean": Number(),
+        "unit": Number(1e-30),
+        "time": Part(TimeEffects, optional=True),
+        "drift": Part(Drift, optional=True),
+    }
 
     def predict(
         self,

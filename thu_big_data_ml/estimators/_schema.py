@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'SHARED', 'Value', 'Number', 'Flag', 'Text', 'Ends', 'Table', 'Array', 'measure', 'Sparse', 'check_csr',
-           'Part', 'Model', 'check_model', 'learned_of', 'check_table', 'shown']
+           'Part', 'Model', 'check_model', 'learned_of', 'check_table', 'in_words']
 
 # %% ../../nbs/estimators/schema.ipynb #n002
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Number(Value):
         if not (fits and self.low <= value <= self.high) or (self.whole and value != int(value)):
             kind = "whole number" if self.whole else "number"
             wanted = f"a {kind} from {self.low:g} to {self.high:g}"
-            raise ValueError(f"{name} must be {wanted}, not {shown(value)}.")
+            raise ValueError(f"{name} must be {wanted}, not {in_words(value)}.")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Flag(Value):
 
     def check(self, name, value, sizes):
         if not isinstance(value, bool):
-            raise ValueError(f"{name} must be True or False, not {shown(value)}.")
+            raise ValueError(f"{name} must be True or False, not {in_words(value)}.")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Text(Value):
 
     def check(self, name, value, sizes):
         if not isinstance(value, str):
-            raise ValueError(f"{name} must be a text, not {shown(value)}.")
+            raise ValueError(f"{name} must be a text, not {in_words(value)}.")
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class Ends(Value):
 
     def check(self, name, value, sizes):
         if not (isinstance(value, tuple) and len(value) == 2):
-            raise ValueError(f"{name} must be two numbers, not {shown(value)}.")
+            raise ValueError(f"{name} must be two numbers, not {in_words(value)}.")
         for end in value:
             Number().check(name, end, sizes)
         if not value[0] <= value[1]:
-            raise ValueError(f"{name} must have its lower end first, not {shown(value)}.")
+            raise ValueError(f"{name} must have its lower end first, not {in_words(value)}.")
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,12 @@ class Table(Value):
 
     def check(self, name, value, sizes):
         if not isinstance(value, pd.DataFrame):
-            raise ValueError(f"{name} must be a table, not {shown(value)}.")
+            raise ValueError(f"{name} must be a table, not {in_words(value)}.")
 
 # %% ../../nbs/estimators/schema.ipynb #n005
 @dataclass(frozen=True)
 class Array(Value):
-    "An array: its dtype, its shape in sizes, and the range of its values; none is NaN."
+    "An array: its dtype, its shape in sizes, and the range of its values."
 
     dtypes: str  # such as "f4" or "i8 U", where U is a text of any length
     shape: tuple
@@ -94,19 +94,20 @@ class Array(Value):
     high: float = LARGEST
     below: str | None = None  # the size that indices are below
     ascending: bool = False  # each value above the one before
+    missing: bool = False  # whether some may be NaN
 
     def check(self, name, value, sizes):
         dtype = value.dtype if isinstance(value, np.ndarray) else None
         kinds = {} if dtype is None else {dtype.str[1:], dtype.kind}
         if not kinds & set(self.dtypes.split()):
-            raise ValueError(f"{name} must be an array of {self.dtypes}, not {shown(value)}.")
+            raise ValueError(f"{name} must be an array of {self.dtypes}, not {in_words(value)}.")
         measure(name, value.shape, self.shape, sizes)
         if dtype.kind == "M" and np.isnat(value).any():
             raise ValueError(f"{name} has a date that is missing.")
-        if dtype.kind in "iuf" and value.size:
+        if dtype.kind in "iuf" and value.size and not self.missing:
             high = self.high if self.below is None else sizes[self.below] - 1
             low = 0 if self.below is not None else self.low
-            if not (low <= value.min() and value.max() <= high):
+            if not (low <= value.min().item() and value.max().item() <= high):
                 raise ValueError(f"{name} has values that are not from {low:g} to {high:g}.")
         if self.ascending and not (value[1:] > value[:-1]).all():
             raise ValueError(f"{name} must be ascending.")
@@ -134,7 +135,7 @@ class Sparse(Value):
 
     def check(self, name, value, sizes):
         if not isinstance(value, csr_matrix):
-            raise ValueError(f"{name} must be a sparse matrix, not {shown(value)}.")
+            raise ValueError(f"{name} must be a sparse matrix, not {in_words(value)}.")
         measure(name, value.shape, self.shape, sizes)
         check_csr(name, value.data, value.indices, value.indptr, value.shape)
         Array("f4", (self.count,)).check(f"{name}.data", value.data, sizes)
@@ -150,7 +151,7 @@ def check_csr(name: str, data, indices, indptr, shape: tuple):
     pointers, columns = (f"{name}.{part}" for part in ("indptr", "indices"))
     Array("i4 i8", (shape[0] + 1,)).check(pointers, indptr, {})
     whole = indptr[0] == 0 and indptr[-1] == len(indices) == len(data)
-    if not whole or (indptr[1:] < indptr[:-1]).any():
+    if data.ndim > 1 or not whole or (indptr[1:] < indptr[:-1]).any():
         raise ValueError(f"{pointers} must rise from 0 to the number of entries.")
     Array("i4 i8", ("n",), below="m").check(columns, indices, {"m": shape[1]})
 
@@ -166,7 +167,7 @@ class Part(Value):
 
     def check(self, name, value, sizes):
         if type(value) is not self.kind:
-            raise ValueError(f"{name} must be {self.kind.__name__}, not {shown(value)}.")
+            raise ValueError(f"{name} must be {self.kind.__name__}, not {in_words(value)}.")
         check_table(f"{name}.", vars(value), self.kind._learned, sizes)
         if hasattr(value, "_check_learned"):
             value._check_learned(f"{name}.")
@@ -178,7 +179,7 @@ class Model(Value):
 
     def check(self, name, value, sizes):
         if not (hasattr(type(value), "_learned") and hasattr(value, "params_")):
-            raise ValueError(f"{name} must be a fitted model, not {shown(value)}.")
+            raise ValueError(f"{name} must be a fitted model, not {in_words(value)}.")
         check_model(value, {size: sizes[size] for size in SHARED}, f"{name}.")
 
 
@@ -213,7 +214,7 @@ def check_table(within: str, values: dict, table: dict, sizes: dict):
             wanted.check(within + name, values[name], sizes)
 
 
-def shown(value) -> str:
+def in_words(value) -> str:
     "A value in a few words."
     if isinstance(value, np.ndarray):
         return f"{value.dtype.str[1:]} of shape {value.shape}"

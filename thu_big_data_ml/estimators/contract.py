@@ -7,7 +7,6 @@ __all__ = ['RatingEstimator']
 
 # %% ../../nbs/estimators/contract.ipynb #c002
 import copy
-import importlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +18,7 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from ..data._sparse import blocks, positions
+from ._checkpoints import beside
 from thu_big_data_ml.estimators._checks import (
     check_count,
     check_dates,
@@ -36,7 +36,8 @@ from thu_big_data_ml.estimators._ranking import (
     title_position,
     titles_of,
 )
-from ._saving import load_arrays, pack, save_arrays, subclasses, unpack
+from ._saving import load_model, save_model
+from ._schema import Array, Ends, Number, Sparse
 from .biases import damped_biases
 
 # %% ../../nbs/estimators/contract.ipynb #c004
@@ -248,6 +249,9 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
     def save(self, path: str | Path) -> Path:
         """Write the fitted model to one file: arrays and JSON in `.npz`, no pickle.
 
+        The file ends with a digest of all before it, and `numpy.load` opens it, too. The path of a
+        `checkpoint` is not kept.
+
         Parameters
         ----------
         path : str or Path
@@ -257,21 +261,26 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         -------
         Path
             The file.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An attribute, by name, that is no array, number or text, or not what its class says.
         """
         check_is_fitted(self, "matrix_")
-        kind = type(self)
-        arrays, settings = pack(vars(self) | self.params_)
-        facts = {"class": kind.__name__, "module": kind.__module__, "attributes": settings}
-        return save_arrays(path, arrays, facts)
+        return save_model(path, self)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a model that `save` wrote.
 
+        Shapes, dtypes and the ranges of indices are checked before the model is used. One that was
+        fitted on a GPU is used on the CPU where there is none.
+
         Parameters
         ----------
         path : str or Path
-            A file that `save` wrote.
+            A file that `save` wrote. `RatingEstimator.load` reads any model.
 
         Returns
         -------
@@ -281,26 +290,10 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            The file holds another kind of model or none, or is damaged.
+            The file holds another kind of model or none, is damaged, or is larger than the memory
+            that is free.
         """
-        arrays, settings = load_arrays(path)
-        if str(settings.get("module")).startswith("thu_big_data_ml."):  # no other code is imported
-            importlib.import_module(settings["module"])
-        kinds = {kind.__name__: kind for kind in (cls, *subclasses(cls))}
-        name = settings.get("class")
-        if name not in kinds:
-            raise ValueError(
-                f"{path}: holds a {name}, which is not a {cls.__name__}; "
-                "load it with its own class."
-            )
-        model = kinds[name].__new__(kinds[name])
-        try:
-            vars(model).update(unpack(arrays, settings["attributes"]))
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"{path}: not a file that save() wrote, or damaged ({error!r})."
-            ) from error
-        return model
+        return load_model(path, cls)
 
     def __sklearn_tags__(self):
         "What scikit-learn asks: ids are categories, whole numbers or texts."
@@ -308,6 +301,24 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
+
+    # What it learns, see the notebook on what a model holds
+
+    _learned = {
+        "user_ids_": Array("i8 U", ("n_users",), -(2.0**63), 2.0**63, ascending=True),
+        "movie_ids_": Array("i8 U", ("n_movies",), -(2.0**63), 2.0**63, ascending=True),
+        "matrix_": Sparse(("n_users", "n_movies")),
+        "rating_scale_": Ends(),
+        "global_mean_": Number(),
+        "user_bias_": Array("f8", ("n_users",)),
+        "movie_bias_": Array("f8", ("n_movies",)),
+        "titles_": Array("U", ("n_movies",), optional=True),
+        "years_": Array("i8", ("n_movies",), optional=True),
+        "last_date_": Array("M8[s]", (), optional=True),
+    }
+
+    def _check_learned(self):
+        "`ValueError` if what was learned, or a parameter, cannot be used; beside the table."
 
     # What `fit` does with its copy
 
@@ -375,7 +386,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         "A model for a part of the same ratings: a clone, whose checkpoints are files of its own."
         model = clone(self)
         files = {
-            name: Path(value).with_suffix(".trust.npz")
+            name: beside(value, "trust")
             for name, value in model.get_params().items()
             if name.split("__")[-1] == "checkpoint" and value is not None
         }

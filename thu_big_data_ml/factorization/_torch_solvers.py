@@ -13,7 +13,13 @@ from scipy.sparse import csr_matrix
 from torch import nn
 
 from .._files_and_devices import matrix_precision
-from ._solvers import FullBatchAdamW, ImplicitAdamW, ImplicitFeedback
+from ..estimators._schema import Array
+from thu_big_data_ml.factorization._solvers import (
+    FullBatchAdamW,
+    ImplicitAdamW,
+    ImplicitFeedback,
+    form_of,
+)
 from ..help import get_device
 
 # %% ../../nbs/factorization/torch_solvers.ipynb #c005
@@ -72,6 +78,15 @@ class AutogradAdamW:
             for name, p in self.learned.items()
             for key, value in self.optimizer.state[p].items()
         }
+
+    def form(self) -> dict[str, Array]:
+        "What `state` gives after an epoch: dtypes and shapes."
+        shapes = {
+            f"{key}.{name}": () if key == "step" else p.shape
+            for name, p in self.learned.items()
+            for key in ("step", "exp_avg", "exp_avg_sq")
+        }
+        return {name: form_of(name, shape) for name, shape in shapes.items()}
 
     def restore(self, arrays: dict[str, np.ndarray]):
         "Take up what `state` gave."

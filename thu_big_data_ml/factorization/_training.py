@@ -18,13 +18,16 @@ from scipy.sparse import csr_matrix, issparse
 from tqdm import tqdm
 
 from thu_big_data_ml.estimators._checkpoints import (
-    fingerprint,
-    interrupt,
+    Checkpoint,
+    history_arrays,
+    history_rows,
     noted_interrupts,
+    ratings_mark,
     refuse_another,
 )
 from ..estimators._checks import check_count
-from ..estimators._saving import load_arrays, save_arrays
+from ..estimators._saving import plain_value
+from ..estimators._schema import Array, Number, check_table
 from ._adamw_kernels import predict_pairs
 from ._solvers import cpu_arrays
 from ._torch_solvers import observed_cells
@@ -100,13 +103,17 @@ class TrainingState:
     def __init__(self, solver, checkpoint: str | Path | None, settings: dict):
         self.model = solver.model
         self.solver = solver
-        self.checkpoint = checkpoint
-        self.settings = settings
+        self.checkpoint = Checkpoint(checkpoint)
+        self.settings = {name: plain_value(name, value) for name, value in settings.items()}
         self.history = []
         self.best = None
         self.best_epoch = 0
-        if checkpoint is not None and Path(checkpoint).exists():
-            self.resume(*load_arrays(checkpoint))
+        found = self.checkpoint.read()
+        if found is not None:
+            arrays, saved = found
+            refuse_another(checkpoint, saved.get("settings"), self.settings)
+            with self.checkpoint.usable():
+                self.resume(arrays, saved["best_epoch"])
 
     @property
     def epochs_since_best(self) -> int:
@@ -126,24 +133,38 @@ class TrainingState:
         if best:
             self.best = {k: p.detach().clone() for k, p in self.model.named_parameters()}
             self.best_epoch = len(self.history)
-        if self.checkpoint is not None and len(self.history) % 10 == 0:
+        if self.checkpoint and len(self.history) % 10 == 0:
             self.write()
 
+    @property
+    def done(self) -> str:
+        "How far the training is."
+        return f"epoch {len(self.history)}"
+
     def write(self):
-        "Write the checkpoint, whole or not at all."
+        "Write the checkpoint, if it can be written."
         now = {f"now.{k}": p.detach().cpu().numpy() for k, p in self.model.named_parameters()}
         best = {f"best.{k}": p.cpu().numpy() for k, p in (self.best or {}).items()}
-        facts = dict(settings=self.settings, history=self.history, best_epoch=self.best_epoch)
-        save_arrays(self.checkpoint, now | self.solver.state() | best, facts)
+        arrays = now | self.solver.state() | best | history_arrays(self.history)
+        facts = dict(settings=self.settings, best_epoch=self.best_epoch)
+        self.checkpoint.write(arrays, facts, self.done)
 
-    def resume(self, arrays: dict, saved: dict):
-        "Continue from a checkpoint; `ValueError` if it is of another training."
-        refuse_another(self.checkpoint, saved["settings"], self.settings)
-        self.history = saved["history"]
-        self.best_epoch = saved["best_epoch"]
+    def resume(self, arrays: dict, best_epoch: int):
+        "Continue from the arrays of a checkpoint; `ValueError` if they are not of this form."
+        history = history_rows(arrays)
+        Number(0, len(history), whole=True).check("best_epoch", best_epoch, {})
+        kept = {k: a for k, a in arrays.items() if not k.startswith("history.")}
+        check_table("", kept, self.form(bool(best_epoch)), {})
+        self.history, self.best_epoch = history, best_epoch
         self.model.load_state_dict(self.parameters("now", arrays))
         self.best = self.parameters("best", arrays) or None
         self.solver.restore(arrays)
+
+    def form(self, with_best: bool) -> dict:
+        "What a checkpoint holds, beside the history."
+        own = {k: Array("f4", tuple(p.shape)) for k, p in self.model.named_parameters()}
+        keys = ("now", "best") if with_best else ("now",)
+        return self.solver.form() | {f"{key}.{k}": a for key in keys for k, a in own.items()}
 
     def parameters(self, key: str, arrays: dict) -> dict:
         "The model's parameters in a checkpoint, on the model's device."
@@ -153,7 +174,7 @@ class TrainingState:
 
     def finish(self):
         "The best model, on the CPU."
-        if self.checkpoint is not None:
+        if self.checkpoint:
             self.write()
         if self.best is not None:
             self.model.load_state_dict(self.best)
@@ -175,7 +196,7 @@ def train(
     unit, aside = settings["unit"], None
     if R_validation is not None:
         aside = observed_cells(rating_csr(R_validation, unit), solver.model.U.device)
-    state = TrainingState(solver, checkpoint, dict(ratings=fingerprint(R)) | settings)
+    state = TrainingState(solver, checkpoint, dict(ratings=ratings_mark(R)) | settings)
     options = settings["random_state"], R.nnz, aside, unit
     run_epochs(state, n_epochs, patience, verbose, *options)
     columns = ["epoch", "seconds", "loss", "train_rmse", "validation_rmse"]
@@ -191,14 +212,14 @@ def run_epochs(state: TrainingState, n_epochs: int, patience: int, verbose: bool
         desc="matrix factorization",
         unit="epoch",
     )
-    with bar, noted_interrupts(state.checkpoint is not None) as interrupted:
+    with bar, noted_interrupts(bool(state.checkpoint)) as interrupted:
         while len(state.history) < n_epochs and state.epochs_since_best < patience:
             state.record(run_epoch(state.solver, len(state.history), *options))
             bar.update()
             bar.set_postfix(shown(state.history[-1]))
             if interrupted:
                 state.write()
-                interrupt(state.checkpoint, f"epoch {len(state.history)}")
+                state.checkpoint.interrupt(state.done)
 
 
 def shown(row: dict) -> dict:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._memory import free_memory, in_blocks, whole_or_none
 from ..data._sparse import arrays_of
 from ..estimators._checks import check_count
+from ..estimators._schema import Array, Number, Sparse, Text
 from ..estimators.contract import RatingEstimator
 from ..help import get_device
 from thu_big_data_ml.neighbors._kernels import (
@@ -40,6 +41,22 @@ class Neighbourhood(RatingEstimator):
     "A similarity-weighted average of the ratings of neighbours; `UserCF` documents parameters."
 
     _compares_users = True  # or movies
+
+    _learned = RatingEstimator._learned | {
+        "device_": Text(),
+        "user_level_": Array("f8", ("n_users",)),
+        "movie_level_": Array("f8", ("n_movies",)),
+        "scale_": Array("f8", ("n_rows",)),
+        "by_column_": Sparse(("n_columns", "n_rows")),
+        "block_size_": Number(1, 4096, whole=True),
+        "similarity_": Array("f4", ("n_rows", "n_rows"), optional=True),
+    }
+
+    def _check_learned(self):
+        rows, columns = self._oriented(len(self.user_ids_), len(self.movie_ids_))
+        if self.by_column_.shape != (columns, rows):
+            raise ValueError(f"by_column_ has shape {self.by_column_.shape}.")
+        check_neighbourhood(self.params_)
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from .._memory import free_memory, in_blocks, whole_or_none
 from ..data._sparse import arrays_of, cells_of, with_values
 from ..estimators._checks import check_count
 from ..estimators._factor_model import split_cells
+from ..estimators._schema import Array, Model, Number
 from ..estimators.contract import RatingEstimator
 from ._kernels import nearest_first
 from ._similarity_ways import similarity_bytes, similarity_rows
@@ -248,6 +249,18 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         low = np.where(low > worst, low + shift, low)
         high = np.where(high < best, high + shift, high)
         return np.clip(low, worst, best), np.clip(high, worst, best)
+
+    _learned = RatingEstimator._learned | {
+        "seed_": Number(0, whole=True, optional=True),
+        "estimator_": Model(),
+        "trust_": Number(0),
+        "residuals_": Array("f4", ("n_ratings",)),
+        "neighbors_": Array("i4", ("n_movies", "n"), below="n_movies"),
+        "weights_": Array("f4", ("n_movies", "n")),
+    }
+
+    def _check_learned(self):
+        self._check_settings()
 
     def _uses_dates(self):
         return self.estimator._uses_dates()
