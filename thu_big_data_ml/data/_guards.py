@@ -6,6 +6,8 @@
 __all__ = ['resolve_duplicates', 'check_split', 'check_parts']
 
 # %% ../../nbs/data/guards.ipynb #n002
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -16,19 +18,24 @@ def resolve_duplicates(
     ratings: pd.DataFrame,  # with user_id, movie_id, rating
     duplicates: str = "error",  # "error", "last" or "mean"
     where: str = "rows",  # what to call the places in the message
-    first: int = 0,  # number of the first row
+    place: Callable[[int], int] = int,  # a row's number there
 ) -> pd.DataFrame:  # one row a pair of user and movie
-    "Refuse pairs rated twice, or keep their last rating, or their mean."
+    "Refuse pairs rated twice, or keep their latest rating, or their mean with the latest date."
     if duplicates not in ("error", "last", "mean"):
         raise ValueError(f"duplicates must be 'error', 'last' or 'mean', not {duplicates!r}.")
     pair = ["user_id", "movie_id"]
     if not _any_repeated(ratings["user_id"], ratings["movie_id"]):
         return ratings
     if duplicates == "error":
-        _refuse_duplicates(ratings, where, first)
+        _refuse_duplicates(ratings, where, place)
     if duplicates == "mean":
         ratings = ratings.assign(rating=ratings.groupby(pair)["rating"].transform("mean"))
-    return ratings.drop_duplicates(pair, keep="last")
+    order = np.arange(len(ratings))
+    if "date" in ratings:
+        dates = pd.Series(ratings["date"].array)
+        order = dates.sort_values(kind="stable", na_position="first").index.to_numpy()
+    latest = ~ratings[pair].iloc[order].duplicated(keep="last").to_numpy()
+    return ratings.iloc[np.sort(order[latest])]
 
 
 def _any_repeated(users: pd.Series, movies: pd.Series) -> bool:
@@ -39,14 +46,14 @@ def _any_repeated(users: pd.Series, movies: pd.Series) -> bool:
     return bool((pairs[1:] == pairs[:-1]).any())
 
 
-def _refuse_duplicates(ratings: pd.DataFrame, where: str, first: int):
+def _refuse_duplicates(ratings: pd.DataFrame, where: str, place: Callable[[int], int]):
     "Name the first pair rated twice, and both places."
     repeated = ratings.duplicated(["user_id", "movie_id"])
     again = int(np.argmax(repeated))
     user, movie = ratings[["user_id", "movie_id"]].iloc[again]
     before = int(np.argmax((ratings["user_id"] == user) & (ratings["movie_id"] == movie)))
     raise RatingFileError(
-        f"{where} {before + first} and {again + first} both rate movie {movie} by user {user} "
+        f"{where} {place(before)} and {place(again)} both rate movie {movie} by user {user} "
         f"({repeated.sum()} repeated pairs in all). "
         "Remove one, or choose duplicates='last' or 'mean'."
     )

@@ -6,132 +6,120 @@
 __all__ = ['read_ratings']
 
 # %% ../../nbs/data/files.ipynb #c002
-import re
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .._files_and_devices import file_digest
-from ._columns import columns
+from ._columns import columns as our_columns
+from ._fields import Judged, judge_dates, judge_ids, judge_ratings, quoted
+from ._forms import text_of
 from ._guards import resolve_duplicates
-from ._layouts import Layout, existing_file, names_movie, sniff
+from thu_big_data_ml.data._layouts import (
+    Layout,
+    check_order,
+    existing_file,
+    line_at,
+    line_of,
+    rows_of,
+    sniff,
+)
+from ._plain_files import read_plain
 from .errors import RatingFileError
 from ..help import joblib_memory
 
 # %% ../../nbs/data/files.ipynb #c008
-def _parse_columns(path: str, layout: Layout) -> pd.DataFrame:
-    "Parse a rating file in columns, with pandas' C parser."
-    if layout.by_movie:
-        return _parse_by_movie(path, layout.names)
-    names = layout.names
-    if layout.sep == "::":
-        # a separator of one character keeps the fast parser: every second field is then empty
-        names = [n for name in names for n in (name, f"_{name}")][:-1]
-    frame = pd.read_csv(
-        path,
-        sep={"::": ":", " ": r"\s+"}.get(layout.sep, layout.sep),
-        names=names,
-        header=None,
-        skiprows=int(layout.header),
-        dtype=dict(user_id="int64", movie_id="int64", rating="float32", date="category"),
-        engine="c",
-        encoding="utf-8-sig",
-        index_col=False,
-        skipinitialspace=True,
-    )
-    if "date" in frame:
-        frame["date"] = _parse_dates(frame["date"])
-    return frame[[c for c in columns if c in frame]]
-
-
-def _parse_by_movie(path: str, names: list[str]) -> pd.DataFrame:  # user_id, movie_id, rating, date
-    "Parse a file in which a line such as `8:` names the movie of the lines below it."
-    frame = pd.read_csv(
-        path,
-        names=names,
-        header=None,
-        dtype=dict(user_id="category", rating="float32", date="category"),
-        engine="c",
-        encoding="utf-8-sig",
-        index_col=False,
-    )
-    texts, codes = frame["user_id"].cat.categories, frame["user_id"].cat.codes
-    # texts become numbers once for each different one
-    ids = np.asarray(texts.str.removesuffix(":")).astype(np.int64)[codes]
-    heads = np.asarray(texts.str.endswith(":"))[codes]
-    movie = ids[heads][np.cumsum(heads) - 1]
-    rows = frame[~heads]
-    return pd.DataFrame(
-        dict(
-            user_id=ids[~heads],
-            movie_id=movie[~heads],
-            rating=rows["rating"].to_numpy(),
-            date=_parse_dates(rows["date"]),
-        )
-    )
-
-
-def _parse_dates(dates: pd.Series) -> np.ndarray:  # (n,) datetime64[s]
-    "Dates from a category of texts; `ValueError` on one that is missing or of no known form."
-    if (dates.cat.codes < 0).any():
-        raise ValueError("a date is missing")
-    known = [_parse_date(text.strip()) for text in dates.cat.categories.astype(str)]
-    return np.array(known, "datetime64[s]")[dates.cat.codes]
-
-
-def _parse_date(text: str) -> np.datetime64:  # in seconds
-    "One date: `YYYY-MM-DD` (with or without a time), `YYYYMMDD` or Unix seconds."
-    if re.fullmatch(r"\d{8}", text, re.ASCII):
-        text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
-    if re.fullmatch(r"\d{4}-\d\d-\d\d([T ].*)?", text, re.ASCII):
-        return np.datetime64(text, "s")
-    if re.fullmatch(r"\d{9,10}(\.0)?", text, re.ASCII):
-        return np.datetime64(int(float(text)), "s")
-    raise ValueError(f"the date {text!r} is neither YYYY-MM-DD nor Unix seconds")
-
-# %% ../../nbs/data/files.ipynb #c010
-def _find_bad_line(
-    path: str,  # a rating file
+def _read_strictly(
+    path: str,  # of the file, for messages
+    text: bytes,  # what it holds
     layout: Layout,
     rating_scale: tuple[float, float],  # lowest and highest rating allowed
-):
-    "Raise `RatingFileError` for the first line of `path` that is not a rating."
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            heading = (number == 1 and layout.header) or (layout.by_movie and names_movie(line))
-            if heading or not line.strip():
-                continue
-            if fault := _fault_of(line, layout, rating_scale):
-                raise RatingFileError(
-                    f"{path}:{number}: {fault}, in {line.strip()!r}. Correct or remove the line; "
-                    "if the file's end is missing, download it again."
-                )
+    guessed: bool,  # whether the order of the columns is only supposed
+) -> dict[str, np.ndarray]:  # column -> values
+    "The columns of a rating file; `RatingFileError` names the first line that is wrong."
+    lines, codes, texts = _encode(path, text, layout)
+    judged = {}
+    for name, known in texts.items():
+        if name == "rating":
+            judged[name] = judge_ratings(known, rating_scale)
+        elif name == "date":
+            judged[name] = judge_dates(known)
+        else:
+            judged[name] = judge_ids(known, name)
+    wrong = {name: np.isin(codes[name], list(j.faults)) for name, j in judged.items() if j.faults}
+    if wrong:
+        name = min(wrong, key=lambda n: int(np.argmax(wrong[n])))
+        row = int(np.argmax(wrong[name]))
+        fault = judged[name].faults[int(codes[name][row])]
+        line = quoted(line_at(text, lines[row]))
+        cure = _cure(name, wrong[name], judged[name], codes[name], guessed)
+        raise RatingFileError(f"{path}:{lines[row]}: {fault}, in {line}. {cure}")
+    return {name: judged[name].values[codes[name]] for name in our_columns if name in judged}
 
 
-def _fault_of(line: str, layout: Layout, rating_scale: tuple[float, float]) -> str | None:
-    "What is wrong with one line of a rating file, in words; `None` if nothing is."
-    names = layout.names
-    fields = line.split() if layout.sep == " " else line.rstrip("\r\n").split(layout.sep)
-    if len(fields) != len(names):
-        return f"{len(fields)} fields where {len(names)} were expected ({' '.join(names)})"
-    row = dict(zip(names, fields))
-    for name in row.keys() & {"user_id", "movie_id"}:
-        if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", row[name], re.ASCII):
-            return f"{name} is not a whole number of at most 18 digits"
-    if not re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)\s*", row["rating"], re.ASCII):
-        return "the rating is not a number"
-    low, high = rating_scale
-    if not low <= float(row["rating"]) <= high:
-        return f"the rating is off the scale of {low:g} to {high:g}"
-    try:
-        _parse_dates(pd.Series([row.get("date", "2000-01-01").strip()], dtype="category"))
-    except ValueError as error:
-        return str(error)
-    return None
+def _encode(path: str, text: bytes, layout: Layout):
+    "Lines of the ratings, and for each column a code a row and the different texts."
+    names = [*["movie_id"] * layout.by_movie, *layout.names]
+    tables: dict[str, dict[str, int]] = {n: {} for n in names if n in our_columns}
+    codes = {name: array("q") for name in tables}
+    wanted = [(names.index(n), tables[n].setdefault, tables[n], codes[n].append) for n in tables]
+    lines = array("q")
+    for number, fields in rows_of(path, text, layout):
+        lines.append(number)
+        for at, code_of, table, append in wanted:
+            append(code_of(fields[at], len(table)))
+    if not lines:
+        raise RatingFileError(f"{path}: no ratings in the file, only a header.")
+    known = {name: list(table) for name, table in tables.items()}
+    return lines, {name: np.frombuffer(c, np.int64) for name, c in codes.items()}, known
+
+# %% ../../nbs/data/files.ipynb #n006
+def _cure(
+    name: str,  # the column that holds the fault
+    wrong: np.ndarray,  # (n,) whether its field is wrong
+    judged: Judged,
+    codes: np.ndarray,  # (n,) which of the judged texts
+    guessed: bool,  # whether the order of the columns is only supposed
+) -> str:
+    "What to do about faults in one column: about a single line, or about all."
+    share, cures = wrong.mean(), []
+    if name == "rating" and wrong.sum() > 1 and share >= 0.02:
+        values = judged.values[codes]
+        values = values[np.isfinite(values)]
+        if len(values):
+            low, high = values.min(), values.max()
+            cures.append(
+                f"{wrong.sum():,} of {len(wrong):,} ratings are so, and they run from {low:g} to "
+                f"{high:g}: if that is their scale, say rating_scale=({low:g}, {high:g})"
+            )
+    if guessed and share > 0.5:
+        cures.append(
+            f"{wrong.sum():,} of {len(wrong):,} lines have such a {name}, and the file has no "
+            f"header: if its columns stand in another order than {' '.join(our_columns)}, "
+            "say columns=('rating', 'user_id', 'movie_id') or whatever they are"
+        )
+    if cures:
+        return "; ".join(cures) + "."
+    return "Correct or remove the line; if the file's end is missing, download it again."
+
+
+def _refuse_another_order(path: str, found: dict[str, np.ndarray]):
+    "`RatingFileError` where columns without a header are read, and cannot be what they are for."
+    ratings = found["rating"]
+    different = pd.unique(ratings)
+    if len(different) > 150 and (different == np.floor(different)).mean() > 0.9:
+        raise RatingFileError(
+            f"{path}: the third column holds {len(different):,} different whole numbers, as ids "
+            f"do, and is read as the rating. If the columns stand in another order than "
+            f"{' '.join(our_columns)}, say so by columns=('rating', 'user_id', 'movie_id') or "
+            "whatever they are; if they stand in this order, say that."
+        )
 
 # %% ../../nbs/data/files.ipynb #c012
-_parser_version = 3  # to be raised when parsing changes
+_parser_version = 4  # to be raised when parsing changes
 
 
 @joblib_memory.cache
@@ -140,21 +128,23 @@ def _parse_ratings(
     digest: str,  # `file_digest` of it: a part of joblib's key
     rating_scale: tuple[float, float],  # lowest and highest rating allowed
     duplicates: str,  # what to do about a pair rated twice
+    order: list[str] | None,  # names of its columns, None for the header's or the usual ones
     parser: int,  # `_parser_version`
 ) -> pd.DataFrame:
     "Parse a rating file and check every line and pair; `read_ratings` is the way in."
-    layout = sniff(path)
-    try:
-        ratings = _parse_columns(path, layout)
-        if not ratings["rating"].between(*rating_scale).all():
-            raise ValueError("a rating is off the scale")
-    except (ValueError, OverflowError, pd.errors.ParserError) as error:
-        _find_bad_line(path, layout, rating_scale)
-        raise RatingFileError(f"{path}: {error}") from error
-    if len(ratings) == 0:
-        raise RatingFileError(f"{path}: no ratings in the file, only a header.")
-    where = f"{path}: {'ratings' if layout.by_movie else 'lines'}"
-    ratings = resolve_duplicates(ratings, duplicates, where, first=1 + layout.header)
+    text = text_of(path)
+    layout = sniff(path, text, order)
+    found = read_plain(text, layout)
+    low, high = rating_scale
+    if found is None or not ((low <= found["rating"]) & (found["rating"] <= high)).all():
+        guessed = not (layout.header or layout.by_movie or order)
+        found = _read_strictly(path, text, layout, rating_scale, guessed)
+    if not (layout.header or layout.by_movie or order):
+        _refuse_another_order(path, found)
+    ratings = pd.DataFrame({name: found[name] for name in our_columns if name in found})
+    ratings = resolve_duplicates(
+        ratings, duplicates, f"{path}: lines", lambda row: line_of(path, row, order)
+    )
     if file_digest(path) != digest:
         raise RatingFileError(f"{path}: the file changed while it was read. Read it again.")
     return ratings
@@ -165,26 +155,34 @@ def read_ratings(
     *,
     rating_scale: tuple[float, float] = (0.5, 5),
     duplicates: str = "error",
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     r"""Read a rating file, in seconds the first time and from the cache afterwards.
 
     Parameters
     ----------
     path : str or Path
-        A file with lines of `user_id movie_id rating [date]`, separated by spaces, tabs, commas
-        or `::`, with or without a header; or with lines of `user_id,rating,date` below a line
-        `movie_id:`, as in the Netflix Prize archive.
+        A file with lines of `user_id movie_id rating [date]`, separated by white space, tabs,
+        commas, semicolons, bars or `::`; with a header in any order, and with other columns
+        that are passed over; or with lines of `user_id,rating,date` below a line `movie_id:`,
+        as in the Netflix Prize archive. It may be compressed (gzip, zip, bzip2, xz), in UTF-16,
+        or a Parquet table.
     rating_scale : tuple of float, default (0.5, 5)
         Lowest and highest rating allowed, in stars.
     duplicates : {"error", "last", "mean"}, default "error"
         What becomes of a pair of user and movie that is rated twice: an error that names both
-        lines, the last rating of the file, or the mean.
+        lines, the rating of the latest date (the last in the file where dates are equal or
+        missing), or the mean, with the latest date.
+    columns : sequence of str, optional
+        What the columns of a file without a header are, in order, such as
+        `("movie_id", "user_id", "rating", "date")`; other names are passed over.
 
     Returns
     -------
     DataFrame
-        Columns `user_id` and `movie_id` (int64), `rating` (float32) and, if the file has dates,
-        `date` (datetime64[s]); one row a pair, in the order of the file.
+        Columns `user_id` and `movie_id` (int64, or texts where most ids of a column hold
+        letters or leading zeros), `rating` (float32) and, if the file has dates, `date`
+        (datetime64[s], universal time); one row a pair, in the order of the file.
 
     Raises
     ------
@@ -204,10 +202,14 @@ def read_ratings(
     1        7        72     3.0 2005-09-07
     """
     path = existing_file(path)
+    low, high = rating_scale
+    if not low < high:
+        raise ValueError(f"rating_scale must be (lowest, highest), not {rating_scale}.")
     return _parse_ratings(
         str(path),
         file_digest(path),
-        tuple(rating_scale),
+        (float(low), float(high)),
         duplicates,
+        check_order(columns),
         _parser_version,
     )

@@ -9,13 +9,14 @@ __all__ = ['load_ratings']
 import importlib.util
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .._files_and_devices import write_whole
-from ._layouts import existing_file, netflix_files, sniff
+from ._layouts import check_order, existing_file, line_of, netflix_files
 from ._sparse import positions
 from .errors import RatingFileError
 from .files import read_ratings
@@ -49,29 +50,31 @@ def _load_split_folder(folder: Path, options: dict) -> RatingData:  # options of
     users, train_file, test_file, titles = (existing_file(folder / name) for name in netflix_files)
     user_ids, titles = read_users(users), read_movie_titles(titles)
     train, test = read_ratings(train_file, **options), read_ratings(test_file, **options)
-    _refuse_strangers(train_file, train, user_ids)
-    _refuse_strangers(test_file, test, user_ids)
-    _warn_of_known_pairs(test_file, train, test)
+    order = check_order(options["columns"])
+    _refuse_strangers(train_file, train, user_ids, order)
+    _refuse_strangers(test_file, test, user_ids, order)
+    _warn_of_known_pairs(test_file, train, test, order)
     return RatingData.from_splits(train, test, titles, user_ids, name=folder.name)
 
 
-def _refuse_strangers(path: Path, ratings: pd.DataFrame, user_ids: np.ndarray):
+def _refuse_strangers(path: Path, ratings: pd.DataFrame, user_ids: np.ndarray, order):
     "`RatingFileError` names the first line of a user who is not in `users.txt`."
     strange = positions(ratings["user_id"], user_ids) < 0
     if strange.any():
         row = int(np.argmax(strange))
+        line = line_of(path, ratings.index[row], order)
         raise RatingFileError(
-            f"{path}:{row + 1 + sniff(path).header}: user {ratings['user_id'].iloc[row]} "
-            "is not in users.txt. Add the id there, or remove the line."
+            f"{path}:{line}: user {ratings['user_id'].iloc[row]} is not in users.txt. "
+            "Add the id there, or remove the line."
         )
 
 
-def _warn_of_known_pairs(path: Path, train: pd.DataFrame, test: pd.DataFrame):
+def _warn_of_known_pairs(path: Path, train: pd.DataFrame, test: pd.DataFrame, order):
     "Warn of test pairs that train also holds."
     pair = ["user_id", "movie_id"]
     known = pd.concat([train[pair], test[pair]]).duplicated()
     if known.any():
-        line = int(np.argmax(known)) - len(train) + 1 + sniff(path).header
+        line = line_of(path, test.index[int(np.argmax(known)) - len(train)], order)
         warnings.warn(
             f"{path}:{line}: the first of {known.sum():,} test pairs that train also holds; "
             "a model can look them up.",
@@ -143,6 +146,7 @@ def load_ratings(
     random_state: int = 0,
     rating_scale: tuple[float, float] = (0.5, 5),
     duplicates: str = "error",
+    columns: Sequence[str] | None = None,
 ) -> RatingData:
     """Ratings ready for an experiment, from a name, a folder or a file.
 
@@ -163,6 +167,8 @@ def load_ratings(
         Lowest and highest rating allowed in a file, in stars.
     duplicates : {"error", "last", "mean"}, default "error"
         What becomes of a pair rated twice in a file, see `read_ratings`.
+    columns : sequence of str, optional
+        What the columns of files without a header are, in order, see `read_ratings`.
 
     Returns
     -------
@@ -190,7 +196,7 @@ def load_ratings(
     ((159957, 4), (40043, 4), (1.0, 5.0))
     """
     split: dict = dict(test_size=test_size, random_state=random_state, order=order)
-    options: dict = dict(rating_scale=rating_scale, duplicates=duplicates)
+    options: dict = dict(rating_scale=rating_scale, duplicates=duplicates, columns=columns)
     if source == "synthetic":
         return synthetic_ratings(**split)
     named = source in ("netflix", "sample")
