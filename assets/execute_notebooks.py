@@ -74,10 +74,12 @@ def use_report_renderer():
 
 
 def execute(path: Path, target: Path, slow: bool):
-    "Run one notebook here and write it with its outputs to `target`; the first error ends it."
-    from execnb.nbio import read_nb, write_nb
+    "Run one notebook here and write it with its outputs to `target`; an error leaves the old one."
+    from execnb.nbio import nb2str, read_nb
     from execnb.shell import CaptureShell
     from nbdev.config import get_config
+
+    from thu_big_data_ml._files_and_devices import write_whole
 
     os.chdir(path.parent)
     skip = set(get_config().tst_flags.split()) - ({"slow"} if slow else set())
@@ -92,8 +94,8 @@ def execute(path: Path, target: Path, slow: bool):
         shell.cell(cell)
         if shell.exc:
             sys.exit(f"{path.relative_to(root)}: {shell.prettytb(fname=path)}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_nb(notebook, target)
+    with write_whole(target) as unfinished:
+        unfinished.write_text(nb2str(notebook), encoding="utf-8")
 
 
 def execute_and_say(path: Path, target: Path, slow: bool):

@@ -117,24 +117,6 @@ def test_indices_outside_the_matrix_are_refused(tmp_path):
     assert done.stdout.strip() == "refused"
 
 
-@trust("cache entries are pickles")
-def test_a_cache_entry_runs_no_code(tmp_path, monkeypatch):
-    code = f"""if True:
-        import pathlib, pickle
-        from thu_big_data_ml import read_ratings
-        path = pathlib.Path(r"{tmp_path}") / "u.txt"
-        path.write_text("1 10 4\\n2 10 3\\n")
-        read_ratings(path)
-        class Code:
-            def __reduce__(self): return print, ("code ran from the cache",)
-        for entry in pathlib.Path(r"{tmp_path}").rglob("output.pkl"):
-            entry.write_bytes(pickle.dumps(Code()))
-        print(len(read_ratings(path)))"""
-    monkeypatch.setenv("THU_BIG_DATA_ML_DATA", str(tmp_path / "data"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "2", done.stdout + done.stderr
-
-
 @trust("a checkpoint that is none is a KeyError")
 def test_a_model_given_as_checkpoint_is_named(tmp_path):
     ratings, path = some(), tmp_path / "model.npz"

@@ -300,13 +300,13 @@ class _ArrayStore(FileSystemStoreBackend):
                 super().store_cached_func_code(call_id, func_code)
 
     def get_cached_func_code(self, call_id):
-        "The source that results came from; none of them counts where it is damaged."
+        "The source that results came from; without it none of them counts."
         try:
             code = super().get_cached_func_code(call_id)
             extract_first_line(code)
-        except ValueError as error:
+        except (OSError, ValueError) as error:  # missing, or damaged
             self.clear_path(call_id)
-            raise OSError("damaged") from error
+            raise OSError("no source") from error
         return code
 
     def _concurrency_safe_write(self, to_write, filename, write_func):
