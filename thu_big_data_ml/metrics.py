@@ -16,6 +16,8 @@ from scipy.stats import norm
 from sklearn.metrics import mean_absolute_error, ndcg_score, root_mean_squared_error
 from sklearn.utils import check_array, check_consistent_length
 
+from ._parameters import check_count, check_number
+
 # %% ../nbs/metrics.ipynb #c005
 def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     r"""Take the root mean squared error of predictions.
@@ -48,7 +50,7 @@ def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> rmse([4, 3, 5, 1], [3, 3, 5, 2])
     0.7071067811865476
     """
-    return float(root_mean_squared_error(y_true, y_pred))
+    return float(root_mean_squared_error(*_check_columns(y_true, y_pred)))
 
 # %% ../nbs/metrics.ipynb #59fa7d67
 def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:
@@ -78,7 +80,7 @@ def mae(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> mae([4, 3, 5, 1], [3, 3, 5, 2])
     0.5
     """
-    return float(mean_absolute_error(y_true, y_pred))
+    return float(mean_absolute_error(*_check_columns(y_true, y_pred)))
 
 # %% ../nbs/metrics.ipynb #c009
 def error_by_activity(y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike) -> pd.DataFrame:
@@ -102,7 +104,7 @@ def error_by_activity(y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike) -
     Raises
     ------
     ValueError
-        The lengths differ.
+        There is a NaN or an infinity, a count is negative, or the lengths differ.
 
     Examples
     --------
@@ -111,11 +113,15 @@ def error_by_activity(y_true: ArrayLike, y_pred: ArrayLike, counts: ArrayLike) -
     0         0          1  1.000000  1.000000
     1         4          3  1.154701  0.666667
     """
-    counts = np.asarray(counts)
+    y_true, y_pred, counts = _check_columns(y_true, y_pred, counts)
+    if (counts < 0).any():
+        row = int(np.argmax(counts < 0))
+        raise ValueError(f"row {row}: there cannot be {counts[row]:g} training ratings.")
     power = np.floor(np.log2(np.maximum(counts, 1)))
     at_least = np.where(counts > 0, 2**power, 0).astype(int)
-    residuals = np.asarray(y_true, float) - np.asarray(y_pred, float)
-    error = pd.DataFrame(dict(at_least=at_least, error=residuals)).groupby("at_least")["error"]
+    error = pd.DataFrame(dict(at_least=at_least, error=y_true - y_pred)).groupby("at_least")[
+        "error"
+    ]
     table = dict(
         n_ratings=error.size(),
         rmse=error.apply(_root_mean_square),
@@ -154,7 +160,8 @@ def mean_and_error(values: ArrayLike, groups: ArrayLike | None = None) -> tuple[
     Raises
     ------
     ValueError
-        There is a NaN or an infinity, the lengths differ, or there are fewer than two groups.
+        There is a NaN or an infinity, the lengths differ, a group is missing, or there are fewer
+        than two groups.
 
     Examples
     --------
@@ -166,8 +173,8 @@ def mean_and_error(values: ArrayLike, groups: ArrayLike | None = None) -> tuple[
     (values,) = _check_columns(values)
     deviation = values - values.mean()
     if groups is not None:
-        check_consistent_length(values, groups)
-        deviation = pd.Series(deviation).groupby(np.asarray(groups)).sum().to_numpy()
+        groups = _check_labels(groups, values, "groups")
+        deviation = pd.Series(deviation).groupby(groups).sum().to_numpy()
     n = len(deviation)
     if n < 2:
         raise ValueError("A standard error needs at least two values, or two groups.")
@@ -200,7 +207,8 @@ def rmse_and_error(
     Raises
     ------
     ValueError
-        There is a NaN or an infinity, the lengths differ, or there are fewer than two groups.
+        There is a NaN or an infinity, the lengths differ, a group is missing, or there are fewer
+        than two groups.
 
     Examples
     --------
@@ -213,9 +221,25 @@ def rmse_and_error(
 
 
 def _check_columns(*columns: ArrayLike) -> list[np.ndarray]:  # each (n,) float64
-    "Columns of numbers as arrays; `ValueError` on NaN, infinity, no rows or unequal lengths."
-    check_consistent_length(*columns)
-    return [check_array(column, ensure_2d=False, dtype=float) for column in columns]
+    "Columns of numbers as arrays; `ValueError` on NaN, infinity, no rows, other shapes or lengths."
+    if any(map(np.ma.is_masked, columns)):
+        raise ValueError("A column is masked; take the rows out first.")
+    arrays = [check_array(column, ensure_2d=False, dtype=float) for column in columns]
+    arrays = [a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for a in arrays]
+    if shapes := [a.shape for a in arrays if a.ndim != 1]:
+        raise ValueError(f"There is one number a row, so the shape is (n,), not {shapes[0]}.")
+    check_consistent_length(*arrays)
+    return arrays
+
+
+def _check_labels(labels: ArrayLike, like: np.ndarray, name: str) -> np.ndarray:  # (n,)
+    "Labels such as user ids, one for each number; `ValueError` if one is missing."
+    labels = np.asarray(labels)
+    if labels.shape != like.shape:
+        raise ValueError(f"{name} has the shape {labels.shape}, and the numbers {like.shape}.")
+    if missing := np.flatnonzero(pd.isna(labels)).tolist():
+        raise ValueError(f"row {missing[0]}: {name} is missing.")
+    return labels
 
 # %% ../nbs/metrics.ipynb #c015
 def paired_difference(
@@ -240,12 +264,14 @@ def paired_difference(
     -------
     dict
         `difference`: RMSE of the one less that of the other, in stars, so negative where the
-        first is better; `standard_error` of the difference, in stars; `ratio` of the two.
+        first is better; `standard_error` of the difference, in stars; `ratio` of the two,
+        infinite where every rating says the same.
 
     Raises
     ------
     ValueError
-        There is a NaN or an infinity, the lengths differ, or there are fewer than two groups.
+        There is a NaN or an infinity, the lengths differ, a group is missing, or there are fewer
+        than two groups.
 
     Examples
     --------
@@ -257,10 +283,13 @@ def paired_difference(
     scale = rmse(y_true, y_pred) + rmse(y_true, y_other)
     squares = (y_true - y_pred) ** 2 - (y_true - y_other) ** 2
     difference, error = mean_and_error(squares, groups)
-    if not error:
+    if not scale:  # both are right everywhere
         return dict(difference=0.0, standard_error=0.0, ratio=0.0)
+    certain = np.copysign(np.inf, difference) if difference else 0.0
     return dict(
-        difference=difference / scale, standard_error=error / scale, ratio=difference / error
+        difference=difference / scale,
+        standard_error=error / scale,
+        ratio=difference / error if error else float(certain),
     )
 
 # %% ../nbs/metrics.ipynb #c019
@@ -312,10 +341,12 @@ def ranking_at(
     ann                 4           2        0.5     0.5
     """
     y_true, y_pred = _check_columns(y_true, y_pred)
-    check_consistent_length(user_id, y_true)
+    user_id = _check_labels(user_id, y_true, "user_id")
+    check_count("k", k)
+    check_number("relevant_from", relevant_from)
     relevant = y_true >= relevant_from
     rows = {}
-    for user, at in pd.Series(y_pred).groupby(np.asarray(user_id)).indices.items():
+    for user, at in pd.Series(y_pred).groupby(user_id).indices.items():
         if len(at) > k and relevant[at].any():
             rows[user] = _rank_one(relevant[at], y_pred[at], k)
     if not rows:
@@ -371,6 +402,7 @@ def calibration(y_true: ArrayLike, y_pred: ArrayLike, width: float = 0.5) -> pd.
     1   4.0          2              4.2          4.0             1.0
     """
     y_true, y_pred = _check_columns(y_true, y_pred)
+    check_number("width", width, above=0)
     start = np.floor(y_pred / width) * width
     frame = pd.DataFrame({"from": start, "prediction": y_pred, "rating": y_true})
     bins = frame.groupby("from").agg(
@@ -423,9 +455,11 @@ def interval_coverage(
     y_true, y_pred, std = _check_columns(y_true, y_pred, std)
     if (std < 0).any():
         row = int(np.argmax(std < 0))
-        raise ValueError(f"row {row}: a standard deviation of {std.min():g} is negative.")
+        raise ValueError(f"row {row}: a standard deviation of {std[row]:g} is negative.")
     rows = []
-    for level, z in zip(levels, norm.ppf(0.5 + np.asarray(levels) / 2)):
+    for level in levels:
+        check_number("level", level, above=0, below=1)
+        z = norm.ppf(0.5 + level / 2)
         coverage, error = mean_and_error(np.abs(y_true - y_pred) <= z * std)
         rows.append((level, coverage, error, 2 * z * std.mean()))
     return pd.DataFrame(rows, columns=["level", "coverage", "standard_error", "mean_width"])

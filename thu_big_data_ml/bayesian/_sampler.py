@@ -18,11 +18,13 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .._compiling import threads_for
+from .._memory import warn_caller
+from .._parameters import check_count, check_number, check_switch
 from ._draw_kernels import residuals
 from ._sweeps import State, loss_of, new_state, sweep
 from ._time_effects import Drift, TimeEffects
 from .posterior import PosteriorSamples
-from ..data._sparse import positions
+from ..data._sparse import check_rows, positions
 from thu_big_data_ml.estimators._checkpoints import (
     Checkpoint,
     check_like,
@@ -33,7 +35,6 @@ from thu_big_data_ml.estimators._checkpoints import (
     ratings_mark,
     refuse_another,
 )
-from ..estimators._checks import check_count
 from ..estimators._saving import Unpacked, pack, plain_value
 from ..estimators._schema import Number
 
@@ -55,16 +56,16 @@ class Settings:
 
     def check(self, R: csr_matrix, dates):
         "Refuse settings that cannot be sampled with."
-        if not R.nnz or not np.isfinite(R.data).all():
-            raise ValueError("There are no ratings in the matrix, or some that are not finite.")
+        if not R.nnz:
+            raise ValueError("There are no ratings in the matrix.")
         for name in ("n_factors", "n_sweeps", "n_samples"):
             check_count(name, getattr(self, name))
-        if not 0 <= self.burn_in < self.n_sweeps:
-            raise ValueError(
-                f"burn_in must be from 0 to below n_sweeps={self.n_sweeps}, not {self.burn_in}."
-            )
-        if not self.nu > 0:
-            raise ValueError(f"nu must be positive, not {self.nu}.")
+        for name in ("implicit", "noise", "drift"):
+            check_switch(name, getattr(self, name))
+        check_count("burn_in", self.burn_in, 0)
+        if self.burn_in >= self.n_sweeps:
+            raise ValueError(f"burn_in={self.burn_in} must be below n_sweeps={self.n_sweeps}.")
+        check_number("nu", self.nu, above=0)
         if dates is not None and len(dates) != R.nnz:
             raise ValueError(f"There are {R.nnz} ratings and {len(dates)} dates.")
         if self.drift and dates is None:
@@ -127,6 +128,12 @@ class Collector:
     def finish(self, state: State) -> PosteriorSamples:
         "The samples, at the level of all ratings, with the effects of time."
         residuals = self.residuals / np.float32(self.n)
+        error = float(np.sqrt(np.square(residuals).mean(dtype=float)))
+        if error > 1.05:
+            warn_caller(
+                f"After {self.n} sweeps the RMSE of the training ratings is {error:.3g} times that "
+                "of their mean: raise n_sweeps."
+            )
         level = self.samples.mean + float(residuals.mean(dtype=float))
         if not state.groupings:
             return replace(self.samples, mean=level)
@@ -148,6 +155,8 @@ class Watch:
     def __init__(self, state: State, u, i, rating, dates=None):
         order = np.argsort(u, kind="stable")
         u, i = np.asarray(u)[order], np.asarray(i)[order]
+        check_rows("rows of validation", u, len(state.users.X))
+        check_rows("columns of validation", i, len(state.movies.X))
         self.rating = np.asarray(rating)[order] / state.unit
         self.indptr = np.searchsorted(u, np.arange(len(state.users.X) + 1))
         self.indices = i.astype(np.int32)

@@ -16,12 +16,18 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 from sklearn.base import clone
 
+from thu_big_data_ml._parameters import (
+    check_choice,
+    check_count,
+    check_number,
+    check_switch,
+    seed_of,
+)
 from ._sampler import Settings, run_chain
 from ._sweeps import bases_of
 from .posterior import PosteriorSamples
-from ..data._sparse import cells_of
+from ..data._sparse import cells_of, rating_matrix
 from ..estimators._checkpoints import beside
-from ..estimators._checks import check_count, seed_of
 from ..estimators._factor_model import cosine_to, default_factors
 from ..estimators._ranking import reasons
 from ..estimators._schema import Number, Part, Table, Text
@@ -116,7 +122,7 @@ def sample_factors(
     >>> len(history)
     20
     """
-    R = csr_matrix(R)
+    R = rating_matrix(R)
     settings = Settings(
         n_factors=default_factors(R) if n_factors is None else n_factors,
         n_sweeps=n_sweeps,
@@ -195,7 +201,7 @@ def sample_chains(
     >>> samples
     PosteriorSamples of 2 factors: 10 samples, 60 users, 40 movies
     """
-    R = csr_matrix(R)
+    R = rating_matrix(R)
     n_sweeps = (150 if R.nnz < 1e6 else 75) if n_sweeps is None else n_sweeps
     for name, value in dict(n_chains=n_chains, n_sweeps=n_sweeps, n_samples=n_samples).items():
         check_count(name, value)
@@ -351,7 +357,7 @@ class GibbsFactorization(RatingEstimator):
         """
         if not return_std:
             return super().predict(X, return_reason)
-        u, i, dates = self._pairs(X)
+        u, i, dates = self._asked(X)
         prediction, std = self._spread(u, i, dates)
         prediction = np.clip(prediction, *self.rating_scale_)
         if not return_reason:
@@ -378,9 +384,8 @@ class GibbsFactorization(RatingEstimator):
         ValueError
             `level` is no probability between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level must be above 0 and below 1, and is {level}.")
-        prediction, std = self._spread(*self._pairs(X))
+        check_number("level", level, above=0, below=1)
+        prediction, std = self._spread(*self._asked(X))
         half = norm.ppf(0.5 + level / 2) * std
         ends = prediction - half, prediction + half
         return tuple(np.clip(end, *self.rating_scale_) for end in ends)
@@ -393,13 +398,11 @@ class GibbsFactorization(RatingEstimator):
     }
 
     def _uses_dates(self):
-        return bool(self.time)
+        check_choice("time", self.time, (False, True, "drift"))
+        return self.time is not False
 
     def _fit(self, R, dates=None):
-        if self.implicit not in (True, False):
-            raise ValueError(f"implicit must be True or False, not {self.implicit!r}.")
-        if self.time not in (False, True, "drift"):
-            raise ValueError(f"time must be False, True or 'drift', not {self.time!r}.")
+        check_switch("implicit", self.implicit)
         self.samples_, self.history_ = sample_chains(
             R,
             n_chains=self.n_chains,

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from ._draw_kernels import mean_and_variance
 from ._time_effects import Drift, TimeEffects, pool_effects
+from ..data._sparse import check_rows
 from ..estimators._schema import Array, Number, Part
 
 # %% ../../nbs/bayesian/posterior.ipynb #c005
@@ -121,9 +122,17 @@ class PosteriorSamples:
             Means in stars, not clipped.
         ndarray of shape (n,), float64
             Only with `return_std`: standard deviations in stars, noise included.
+
+        Raises
+        ------
+        ValueError
+            A row or a column that the rating matrix does not have.
         """
-        users, at_u = np.unique(np.asarray(u, np.int64), return_inverse=True)
-        movies, at_i = np.unique(np.asarray(i, np.int64), return_inverse=True)
+        u, i = check_rows("u", u, len(self.U)), check_rows("i", i, len(self.V))
+        if len(u) != len(i):
+            raise ValueError(f"There are {len(u)} rows u and {len(i)} columns i.")
+        users, at_u = np.unique(u, return_inverse=True)
+        movies, at_i = np.unique(i, return_inverse=True)
         of_users = [part[users].astype(np.float32) for part in (self.U, self.b_u, self.noise_u)]
         of_movies = [part[movies].astype(np.float32) for part in (self.V, self.b_i, self.noise_i)]
         drift = ()

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from ._guards import check_parts, check_split, resolve_duplicates
+from ._guards import check_parts, check_split, check_cells, resolve_duplicates
 from ._sparse import positions
 
 # %% ../../nbs/data/ratings.ipynb #c011
@@ -45,6 +45,8 @@ def get_rating_matrix(
         An id of `data` has no row or no column.
     RatingFileError
         A pair is rated twice.
+    ValueError
+        An id or a rating is missing or not finite, by row; or an id is given two rows or columns.
 
     Examples
     --------
@@ -55,6 +57,7 @@ def get_rating_matrix(
     array([[5., 3.],
            [4., 0.]], dtype=float32)
     """
+    check_cells(data, dict(user_ids=user_ids, movie_ids=movie_ids))
     user_ids = np.unique(data["user_id"]) if user_ids is None else user_ids
     movie_ids = np.unique(data["movie_id"]) if movie_ids is None else movie_ids
     rows = positions(data["user_id"], user_ids)

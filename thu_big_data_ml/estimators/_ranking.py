@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from ._checks import check_count, check_ids, frame_of
+from .._parameters import check_count, quoted
+from ._checks import check_ids, frame_of
 
 # %% ../../nbs/estimators/ranking.ipynb #c003
 def residual_cosine(
@@ -22,7 +23,7 @@ def residual_cosine(
 ) -> np.ndarray:
     "(n,) cosine of one row of `E` with every row, times n / (n + shrinkage) for n in common."
     norm = np.sqrt(np.asarray(E.multiply(E).sum(1)).ravel())
-    mask = E.astype(bool).astype(np.float32)
+    mask = csr_matrix((np.ones_like(E.data), E.indices, E.indptr), E.shape)  # a residual may be 0
     common = (mask @ mask[row].T).toarray().ravel()
     dot = (E @ E[row].T).toarray().ravel()
     return dot / np.maximum(norm * norm[row], 1e-12) * common / (common + shrinkage)
@@ -67,11 +68,19 @@ def titles_of(movie_ids: np.ndarray, movies) -> tuple:
     known["movie_id"] = ids = check_ids(known["movie_id"], "movie_id of movies")
     if len(ids) and (ids.dtype.kind == "U") != (movie_ids.dtype.kind == "U"):
         raise TypeError("One of movies and ratings has texts for movie_id, the other numbers.")
-    known = known.drop_duplicates("movie_id", keep="last").set_index("movie_id")
-    known = known.reindex(movie_ids)
-    titles = [title if isinstance(title, str) else "" for title in known["title"]]
+    known = known[known["title"].notna()].drop_duplicates(["movie_id", "title"])
+    again = known["movie_id"].duplicated()
+    if again.any():
+        movie = known.loc[again, "movie_id"].iloc[0]
+        two = known.loc[known["movie_id"] == movie, "title"].tolist()
+        raise ValueError(
+            f"movies has several titles for movie_id {movie}: {quoted(two)}. Keep one."
+        )
+    known = known.set_index("movie_id").reindex(movie_ids)
+    titles = ["" if pd.isna(title) else str(title) for title in known["title"]]
     years = known["year"] if "year" in known else pd.Series(0, known.index)
-    years = pd.to_numeric(years, errors="coerce").fillna(0).to_numpy(np.int64)
+    years = pd.to_numeric(years, errors="coerce").astype(float)
+    years = years.where(years.between(0, 9999), 0).to_numpy(np.int64)
     return np.array(titles, dtype=str), years
 
 

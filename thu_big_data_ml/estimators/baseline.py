@@ -54,12 +54,7 @@ class BaselinePredictor(RatingEstimator):
         self.duplicates = duplicates
 
     def _damping(self):
-        damping = self.user_damping, self.movie_damping
-        if not min(damping) >= 0:
-            raise ValueError(
-                f"user_damping={damping[0]} and movie_damping={damping[1]} must not be negative."
-            )
-        return damping
+        return self.user_damping, self.movie_damping
 
     def _fit(self, R, dates=None):
         "The biases are all there is, and `fit` has them."

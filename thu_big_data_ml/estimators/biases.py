@@ -9,6 +9,9 @@ __all__ = ['damped_biases']
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from .._parameters import check_count, check_number
+from ..data._sparse import rating_matrix
+
 # %% ../../nbs/estimators/biases.ipynb #c004
 def damped_biases(
     R: csr_matrix, user_damping: float = 8, movie_damping: float = 5, n_epochs: int = 10
@@ -21,7 +24,7 @@ def damped_biases(
     Parameters
     ----------
     R : csr_matrix of shape (n_users, n_movies)
-        Observed ratings, in stars.
+        Ratings in stars, stored where observed.
     user_damping, movie_damping : float, default 8 and 5
         `d_u` and `d_i`: how many average ratings every user and movie is credited with.
     n_epochs : int, default 10
@@ -34,6 +37,11 @@ def damped_biases(
     b_u, b_i : ndarray of shape (n_users,) and (n_movies,), float64
         The biases, in stars.
 
+    Raises
+    ------
+    ValueError
+        There are no ratings, some are not finite, or a parameter cannot be used, by name.
+
     References
     ----------
     Koren, *Factor in the Neighbors: Scalable and Accurate Collaborative Filtering*, 2010.
@@ -44,6 +52,12 @@ def damped_biases(
     >>> (mu + b_u[0] + b_i).round(2).tolist()
     [4.0, 2.0]
     """
+    R = rating_matrix(R)
+    if not R.nnz:
+        raise ValueError("There are no ratings in the matrix, so they have no mean.")
+    for name, damping in dict(user_damping=user_damping, movie_damping=movie_damping).items():
+        check_number(name, damping, 0)
+    check_count("n_epochs", n_epochs, 0)
     mu = float(R.data.mean(dtype=float))
     rated = csr_matrix((np.ones(R.nnz), R.indices, R.indptr), shape=R.shape)
     above = csr_matrix((R.data - mu, R.indices, R.indptr), shape=R.shape)

@@ -17,15 +17,20 @@ from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from .._memory import warn_caller
+from thu_big_data_ml._parameters import (
+    check_count,
+    check_switch,
+    quoted,
+    seed_of,
+)
 from ..data._sparse import blocks, positions
 from ._checkpoints import beside
 from thu_big_data_ml.estimators._checks import (
-    check_count,
     check_dates,
     check_ids,
     check_pairs,
     check_ratings,
-    seed_of,
 )
 from thu_big_data_ml.estimators._ranking import (
     best_first,
@@ -92,7 +97,8 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             frame, or the two columns of an array. A frame may have `rating`, and `date` for
             models with effects of time; the names that files use (`userId`, `item`, ...) do, too.
         y : array of shape (n,), optional
-            Ratings, in stars; by default the column `rating` of `X`.
+            Ratings, in stars, in the order of the rows of `X`, whatever the index of a Series
+            says; by default the column `rating` of `X`, which counts for nothing if there is `y`.
         movies : data frame, optional
             `movie_id`, `title` and perhaps `year`: titles for tables and for `similar_movies`.
 
@@ -131,8 +137,14 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             Only with `return_reason`: "model", "no neighbours", "unknown user",
             "unknown movie" or "unknown user and movie". All but the first are answered by the
             damped biases.
+
+        Warns
+        -----
+        UserWarning
+            Most of the pairs are of users, or of movies, that were not in training, and these are
+            many: as in cross-validation without shuffling.
         """
-        u, i, dates = self._pairs(X)
+        u, i, dates = self._asked(X)
         prediction, answered = self._answer(u, i, dates)
         prediction = np.clip(prediction, *self.rating_scale_)
         return (prediction, reasons(u, i, answered)) if return_reason else prediction
@@ -151,7 +163,8 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         exclude_seen : bool, default True
             Whether to leave out what the user has rated.
         date : date, optional
-            When, for a model with effects of time; by default the last date of training.
+            When, for a model with effects of time and for no other; by default the last date of
+            training.
 
         Returns
         -------
@@ -160,11 +173,13 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             `user_id` before them where a list of users was given. Of equal predictions, before
             clipping, the most rated movie comes first.
         """
-        several = not np.isscalar(user_id)
-        users = np.asarray(user_id if several else [user_id])
         check_is_fitted(self, "matrix_")
+        several = isinstance(user_id, list | tuple) or np.ndim(user_id) > 0
+        users = self._users(user_id if several else [user_id])
         at = self._positions(users, self.user_ids_, "user_id")
         check_count("n", n, 0)
+        check_switch("exclude_seen", exclude_seen)
+        self._check_date(date)
         tables = []
         for some in blocks(len(at), 256):
             scores = self._all_scores(at[some], date)
@@ -235,7 +250,8 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         user_id, movie : ids
             The pair; `movie` may be a title, as for `similar_movies`.
         date : date, optional
-            When, for a model with effects of time; by default the last date of training.
+            When, for a model with effects of time and for no other; by default the last date of
+            training.
 
         Returns
         -------
@@ -244,6 +260,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             contributions add up to the prediction before clipping.
         """
         at = self._position(user_id, "user_id", -1), self._position(movie, "movie_id", -1)
+        self._check_date(date)
         return self._explain(*at, self._asked_dates(1, date))
 
     def save(self, path: str | Path) -> Path:
@@ -406,18 +423,43 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             return None
         return np.broadcast_to(self.last_date_ if dates is None else check_dates(dates), n)
 
-    def _pairs(self, X):
+    def _check_date(self, date):
+        "`ValueError` if a model without effects of time is asked about a date."
+        if date is not None and self.last_date_ is None:
+            raise ValueError(
+                f"date={quoted(date)} says nothing to {type(self).__name__}, which was fitted "
+                "without effects of time; leave it out."
+            )
+
+    def _asked(self, X):
+        "`_pairs` of what the user wants predicted; a warning if most were not in training."
+        return self._pairs(X, tell=True)
+
+    def _pairs(self, X, tell=False):
         "Positions of users and movies (-1: unknown), and the dates to predict at."
         check_is_fitted(self, "matrix_")
         pairs = check_pairs(X)
         u = self._positions(pairs["user_id"], self.user_ids_, "user_id")
         i = self._positions(pairs["movie_id"], self.movie_ids_, "movie_id")
+        if tell:
+            _tell_of_strangers("users", pairs["user_id"], u, len(self.user_ids_))
+            _tell_of_strangers("movies", pairs["movie_id"], i, len(self.movie_ids_))
         if self.last_date_ is not None and "date" not in pairs:
             raise ValueError(
                 "This model has effects of time, so X needs a column date: when each rating is "
                 "given. The last date of training is last_date_."
             )
         return u, i, self._asked_dates(len(pairs), pairs.get("date"))
+
+    def _users(self, user_ids):
+        "(n,) ids of users in a list or an array; `ValueError` if there is no such list."
+        listed = isinstance(user_ids, list | tuple)
+        ids = np.array(user_ids, object) if listed else np.asarray(user_ids)
+        if ids.ndim != 1:
+            raise ValueError(
+                f"user_id must be an id or a list of ids, not an array of shape {ids.shape}."
+            )
+        return check_ids(ids, "user_id")
 
     def _positions(self, ids, known, name):
         "Rows or columns of raw ids, -1 where unknown; `TypeError` where texts meet numbers."
@@ -434,7 +476,15 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         "Row or column of a raw id or title; `unknown` if not in training, or `KeyError` if None."
         check_is_fitted(self, "matrix_")
         known = self.user_ids_ if name == "user_id" else self.movie_ids_
-        if name == "movie_id" and self.titles_ is not None and is_title(raw_id, known):
+        if isinstance(raw_id, list | tuple) or np.ndim(raw_id):
+            raise TypeError(f"{name} must be one id, not {quoted(raw_id)}.")
+        if name == "movie_id" and is_title(raw_id, known):
+            if self.titles_ is None:
+                raise TypeError(
+                    f"{quoted(raw_id)} is no movie_id of training, and no titles are known: "
+                    "movie_ids are texts or whole numbers as in training, and titles need "
+                    "fit(..., movies=...)."
+                )
             at = title_position(raw_id, self.titles_, self.years_, self.movie_ids_)
         else:
             at = int(self._positions([raw_id], known, name)[0])
@@ -475,3 +525,17 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         "Movies at columns `at`, with titles where they are known."
         titles = {} if self.titles_ is None else {"title": self.titles_[at]}
         return pd.DataFrame({"movie_id": self.movie_ids_[at], **titles, **values})
+
+
+def _tell_of_strangers(what: str, ids: pd.Series, at: np.ndarray, n_known: int):
+    "Warn if most pairs are of users or movies not in training, and these are no mere handful."
+    unknown = at < 0
+    if 2 * unknown.sum() <= len(at):
+        return
+    many = ids[unknown].nunique()
+    if many >= max(5, n_known / 25):
+        warn_caller(
+            f"{unknown.sum():,} of {len(at):,} pairs are of {many:,} {what} that were not in "
+            "training, so the damped biases answer. Tables of ratings are sorted: "
+            "cross-validation must shuffle them, cv=KFold(5, shuffle=True, random_state=0)."
+        )

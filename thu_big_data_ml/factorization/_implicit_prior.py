@@ -41,6 +41,8 @@ def rated_by_rows(
 
     The weight is one over the root of the row's number of ratings times that of the average row.
     """
+    if R.nnz >= 2**31:
+        raise ValueError("implicit=True counts in 32 bits: at most 2,147,483,647 ratings.")
     counts = np.diff(R.indptr)
     weights = 1 / np.sqrt(np.maximum(counts, 1) * counts.mean(), dtype=np.float32)[:, None]
     arrays = R.indices.astype(np.int32), R.indptr.astype(np.int32), weights

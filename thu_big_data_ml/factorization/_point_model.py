@@ -6,6 +6,7 @@
 __all__ = ['PointModel', 'in_stars']
 
 # %% ../../nbs/factorization/point_model.ipynb #n002
+import inspect
 from typing import Self
 
 import numpy as np
@@ -13,6 +14,8 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
+from .._memory import warn_caller
+from .._parameters import check_number, check_switch, quoted
 from ..estimators._checkpoints import Interrupted, beside
 from thu_big_data_ml.estimators._factor_model import (
     cosine_to,
@@ -48,6 +51,9 @@ class PointModel(RatingEstimator):
 
     def _settings(self, R: csr_matrix) -> dict:
         "What `_train` is called with, beside the ratings."
+        check_switch("bias", self.bias)
+        if not self.bias:
+            self._tell_idle("bias_regularization", "bias=False")
         default = 14 if self.bias else 1
         return dict(
             n_factors=min(default_factors(R), 32) if self.n_factors is None else self.n_factors,
@@ -65,22 +71,22 @@ class PointModel(RatingEstimator):
         given = {} if self.train_options is None else self.train_options
         known = *self._options, "refit"
         if not isinstance(given, dict):
-            raise ValueError(f"train_options must be a dictionary or None, not {given!r}.")
+            raise ValueError(f"train_options must be a dictionary or None, not {quoted(given)}.")
         if unknown := [str(name) for name in given if name not in known]:
             raise ValueError(
                 f"train_options has no {', '.join(unknown)}; known are {', '.join(known)}."
             )
-        if not isinstance(given.get("refit", True), bool):
-            raise ValueError(f"refit must be True or False, not {given['refit']!r}.")
+        check_switch("refit", given.get("refit", True))
         return given
+
+    def _tell_idle(self, name: str, without: str):
+        "Warn of a parameter that was set and has no effect."
+        if getattr(self, name) != inspect.signature(type(self)).parameters[name].default:
+            warn_caller(f"{name}={quoted(getattr(self, name))} has no effect with {without}.")
 
     def _fit(self, R, dates=None):
         "Train on a part, stopped by the rest, and once more on all ratings."
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must be at least 0 and below 1, not "
-                f"{self.validation_fraction!r}."
-            )
+        check_number("validation_fraction", self.validation_fraction, 0, below=1)
         self.device_ = "cpu"  # unless the settings say otherwise
         settings = self._settings(R)
         learn, aside = split_cells(R, self.validation_fraction, self.seed_)

@@ -10,9 +10,13 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from ..data._sparse import arrays_of
+from ..data._sparse import arrays_of, cells_of
 from ..estimators._schema import Array
-from ._adamw_kernels import adamw_step, error_gradient
+from thu_big_data_ml.factorization._adamw_kernels import (
+    adamw_step,
+    error_gradient,
+    predict_pairs,
+)
 from ._als_kernels import als_half_sweep
 from ._implicit_prior import rated_by_rows, sum_rated
 from ._sgd_kernels import group_ratings, sgd_epoch
@@ -196,6 +200,11 @@ class SGD(Solver):
 class ALS(Solver):
     "Alternating least squares; the objective and the error are those after the sweep."
 
+    def prepare(self, R):
+        super().prepare(R)
+        self.ratings = R
+        self.most = float(np.square(R.data - np.float32(self.model.mean), dtype=float).sum())
+
     def epoch(self, number: int, seed) -> tuple[float, float]:
         "Solve for all users, then for all movies; the objective and the summed squared error."
         U, V, b_u, b_i = self.arrays
@@ -205,4 +214,12 @@ class ALS(Solver):
         minimum = als_half_sweep(self.sides[1], V, b_i, U, b_u, mean, **options)
         parts = ((V, penalty), (b_i, bias_penalty))
         of_movies = sum(lam * float(np.square(a, dtype=float).sum()) for a, lam in parts)
-        return (minimum + self.penalty() - of_movies) / 2, minimum - of_movies
+        squares = minimum - of_movies
+        if squares < 1e-3 * self.most:  # the digits that were left may all be rounding
+            squares = self.squares()
+        return (squares + self.penalty()) / 2, squares
+
+    def squares(self) -> float:
+        "The summed squared error, rating by rating."
+        predicted = predict_pairs(*cells_of(self.ratings), *self.arrays, self.model.mean, None)
+        return float(np.square(predicted - self.ratings.data, dtype=float).sum())

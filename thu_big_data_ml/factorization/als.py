@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 
-from ..estimators._checks import seed_of
+from .._parameters import check_number, seed_of
 from ._point_model import PointModel
 from ._solvers import ALS
 from ._training import check_settings, rating_csr, train
@@ -84,6 +84,11 @@ def train_als(
     ValueError
         A setting that cannot be used, by name.
 
+    Warns
+    -----
+    UserWarning
+        The model is worse than the mean of the ratings.
+
     References
     ----------
     Zhou, Wilkinson, Schreiber and Pan, Large-scale Parallel Collaborative Filtering for the
@@ -109,11 +114,10 @@ def train_als(
     )
     loop = dict(n_epochs=n_epochs, patience=patience, checkpoint=checkpoint, verbose=verbose)
     check_settings(settings | loop)
-    if not (regularization > 0 and (bias_regularization > 0 or not bias)):
-        raise ValueError(
-            "ALS needs regularization and bias_regularization above 0: without a penalty, a row of "
-            "few ratings has no unique solution."
-        )
+    # without a penalty, a row of few ratings has no unique solution
+    check_number("regularization", regularization, above=0)
+    if bias:
+        check_number("bias_regularization", bias_regularization, above=0)
     R = rating_csr(R_train, unit)
     start = dict(init_scale=init_scale, random_state=settings["random_state"])
     model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), **start)
@@ -138,7 +142,7 @@ class ALSFactorization(PointModel):
         Penalty of the factors, for ratings with a standard deviation of 1; above 0, by default
         14 with biases, 1 without.
     bias_regularization : float, default 3
-        Penalty of the biases; without effect if there are none.
+        Penalty of the biases; a warning says if there are none.
     validation_fraction : float, default 0.05
         Share of the training ratings that decides when to stop; 0 to run all epochs.
     checkpoint : str or Path, optional

@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from torch import nn
 from torch.nn.functional import embedding
 
-from ..estimators._checks import seed_of
+from .._parameters import seed_of
 from ._point_model import PointModel
 from ._torch_solvers import choose_solver
 from thu_big_data_ml.factorization._training import (
@@ -286,7 +286,12 @@ def train_matrix_factorization(
     ValueError
         A setting that cannot be used, or not with another one, by name.
     FloatingPointError
-        The loss is not finite any more.
+        The training diverged.
+
+    Warns
+    -----
+    UserWarning
+        The model is worse than the mean of the ratings.
 
     References
     ----------
@@ -353,9 +358,9 @@ class MatrixFactorizationRegressor(PointModel):
         Penalty of the factors, for ratings with a standard deviation of 1. By default 18 with
         `implicit`, 14 without, 1 without biases.
     bias_regularization : float, default 3
-        Penalty of the biases; without effect if there are none.
+        Penalty of the biases; a warning says if there are none.
     implicit_regularization : float, default 30
-        Penalty of what `implicit` learns; without effect if it is not.
+        Penalty of what `implicit` learns; a warning says if there is nothing.
     weight_decay : float, default 0.0
         AdamW's decoupled decay.
     batch_size : int, optional
@@ -460,6 +465,8 @@ class MatrixFactorizationRegressor(PointModel):
     def _settings(self, R):
         self.device_ = get_device(self.device)
         implicit = self._learns_implicit()
+        if not implicit:
+            self._tell_idle("implicit_regularization", "implicit=False")
         chosen = {"regularization": 18} if implicit and self.regularization is None else {}
         own = dict(
             implicit=implicit,

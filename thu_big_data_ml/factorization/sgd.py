@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 
-from ..estimators._checks import seed_of
+from .._parameters import seed_of
 from ._point_model import PointModel
 from ._solvers import SGD
 from ._training import check_settings, rating_csr, train
@@ -89,7 +89,12 @@ def train_sgd(
     ValueError
         A setting that cannot be used, by name.
     FloatingPointError
-        The loss is not finite any more.
+        The training diverged.
+
+    Warns
+    -----
+    UserWarning
+        The model is worse than the mean of the ratings.
 
     References
     ----------
@@ -149,7 +154,7 @@ class SGDFactorization(PointModel):
         Penalty of the factors, for ratings with a standard deviation of 1; by default
         14 with biases, 1 without.
     bias_regularization : float, default 3
-        Penalty of the biases; without effect if there are none.
+        Penalty of the biases; a warning says if there are none.
     validation_fraction : float, default 0.05
         Share of the training ratings that decides when to stop; 0 to run all epochs.
     checkpoint : str or Path, optional

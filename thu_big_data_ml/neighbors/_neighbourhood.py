@@ -12,8 +12,8 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.validation import check_is_fitted
 
 from .._memory import free_memory, in_blocks, whole_or_none
+from .._parameters import check_choice, check_count, check_number, check_switch
 from ..data._sparse import arrays_of
-from ..estimators._checks import check_count
 from ..estimators._schema import Array, Number, Sparse, Text
 from ..estimators.contract import RatingEstimator
 from ..help import get_device
@@ -109,7 +109,10 @@ class Neighbourhood(RatingEstimator):
         check_is_fitted(self, "matrix_")
         if users is None:
             return self._cells(np.arange(len(self.user_ids_)))
-        return self._cells(np.array([self._position(u, "user_id") for u in users], np.int64))
+        at = self._positions(self._users(users), self.user_ids_, "user_id")
+        if (at < 0).any():
+            raise KeyError(f"user_id {users[int(np.argmin(at))]!r} was not in training.")
+        return self._cells(at)
 
     # Fitting
 
@@ -147,7 +150,8 @@ class Neighbourhood(RatingEstimator):
     def _weigh(self, S, rows):
         "Similarities of some rows as weights, in place: amplified; no negative ones, not oneself."
         p = self.params_
-        signed = p["center"] is not None or p["metric"] == "pearson"
+        centered = p["center"] is not None or p["metric"] == "pearson"
+        signed = centered or self.rating_scale_[0] < 0
         drop = p["negative"] == "drop"
         if (signed and drop) or p["amplification"] != 1:
             to_weights(S, drop, float(p["amplification"]))
@@ -198,6 +202,7 @@ class Neighbourhood(RatingEstimator):
         "Write the weighted average at the pairs `rows`, `columns` to `P`; `rows` is sorted."
         ratings, damping = arrays_of(self.by_column_), float(self.params_["damping"])
         k, n = self.params_["n_neighbors"], self.by_column_.shape[1]
+        k = None if k is None else min(k, n)
         bits = rated_bits(*ratings[:2], n) if k is not None else ()
         compare, place = self._anew(), np.empty(n, np.int64)
         first = np.flatnonzero(np.diff(rows, prepend=-1))
@@ -304,18 +309,15 @@ def block_size(n: int, free: int, limit: str) -> int:
 def check_neighbourhood(settings: dict):
     "`ValueError` names a parameter of `UserCF` that cannot be used."
     check_similarity(settings["metric"], settings["shrinkage"], settings["min_support"])
-    k, amplification = settings["n_neighbors"], settings["amplification"]
-    negative, damping = settings["negative"], settings["damping"]
-    if k is not None:
-        check_count("n_neighbors", k)
-    if not amplification > 0:
-        raise ValueError(f"amplification must be positive, not {amplification}.")
-    if settings["exclude_self"] not in (True, False):
-        raise ValueError(f"exclude_self must be True or False, not {settings['exclude_self']!r}.")
-    if negative not in ("drop", "keep"):
-        raise ValueError(f"negative must be 'drop' or 'keep', not {negative!r}.")
-    if damping < 0 or (damping and settings["center"] is None):
+    if settings["n_neighbors"] is not None:
+        check_count("n_neighbors", settings["n_neighbors"])
+    check_number("amplification", settings["amplification"], above=0)
+    check_switch("exclude_self", settings["exclude_self"])
+    check_choice("center", settings["center"], (None, "mean", "zscore", "baseline"))
+    check_choice("negative", settings["negative"], ("drop", "keep"))
+    check_number("damping", settings["damping"], 0)
+    if settings["damping"] and settings["center"] is None:
         raise ValueError(
-            f"damping={damping} must not be negative, and needs a center: without a level it would "
-            "pull predictions to 0 stars."
+            f"damping={settings['damping']} needs a center: without a level it would pull "
+            "predictions to 0 stars."
         )

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from .._files_and_devices import matrix_precision
 from .._memory import free_memory
+from .._parameters import check_choice, check_count, check_number
 from ..data._sparse import arrays_of, blocks
 from thu_big_data_ml.neighbors._similarity_kernels import (
     BYTE_LANES,
@@ -133,12 +134,9 @@ def similarity_bytes(n_rows: int, n_users: int) -> int:
 
 def check_similarity(metric: str, shrinkage: float, min_support: int):
     "`ValueError` names a parameter of `user_similarity` that cannot be used."
-    if metric not in ("cosine", "corated", "pearson"):
-        raise ValueError(f"metric must be 'cosine', 'corated' or 'pearson', not {metric!r}.")
-    if shrinkage < 0 or min_support < 0:
-        raise ValueError(
-            f"shrinkage={shrinkage} and min_support={min_support} must not be negative."
-        )
+    check_choice("metric", metric, ("cosine", "corated", "pearson"))
+    check_number("shrinkage", shrinkage, 0)
+    check_count("min_support", min_support, 0)
 
 
 def center_of(metric: str, center: str | None) -> str | None:

@@ -15,8 +15,8 @@ from sklearn.utils.metaestimators import available_if
 
 from .._compiling import all_done, kernel
 from .._memory import free_memory, in_blocks, whole_or_none
+from .._parameters import check_count, check_number, quoted
 from ..data._sparse import arrays_of, cells_of, with_values
-from ..estimators._checks import check_count
 from ..estimators._factor_model import split_cells
 from ..estimators._schema import Array, Model, Number
 from ..estimators.contract import RatingEstimator
@@ -239,7 +239,7 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         ndarray of shape (n,), float64
             Upper ends.
         """
-        u, i, dates = self._pairs(X)
+        u, i, dates = self._asked(X)
         known = (u >= 0) & (i >= 0)
         shift = np.zeros(len(u))
         shift[known] = self._correction(u[known], i[known])
@@ -288,13 +288,12 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
     def _check_settings(self):
         "Refuse, by name, what cannot be used."
         if not isinstance(self.estimator, RatingEstimator):
-            raise TypeError(f"estimator must be a RatingEstimator, not {self.estimator!r}.")
-        check_count("n_neighbors", self.n_neighbors)
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(
-                "validation_fraction must be at least 0 and below 1, not "
-                f"{self.validation_fraction}."
+            cure = ", with parentheses behind its name" if isinstance(self.estimator, type) else ""
+            raise TypeError(
+                f"estimator must be a RatingEstimator{cure}, not {quoted(self.estimator)}."
             )
+        check_count("n_neighbors", self.n_neighbors)
+        check_number("validation_fraction", self.validation_fraction, 0, below=1)
 
     def _measured_trust(self, R, ratings) -> float:
         "How far corrections are trusted, by a fit that is not given all ratings; 1 without it."

@@ -10,6 +10,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from .._memory import free_memory
+from .._parameters import check_choice
+from ..data._sparse import check_rows, rating_matrix
 from ..estimators.biases import damped_biases
 from ..help import get_device
 from thu_big_data_ml.neighbors._similarity_ways import (
@@ -47,6 +49,7 @@ def cosine_by_matrix_product(R: csr_matrix, device: str | None = None) -> np.nda
     """
     import torch
 
+    R = rating_matrix(R)
     rows = torch.from_numpy(R.toarray().astype(np.float32)).to(get_device(device))
     rows = torch.nn.functional.normalize(rows)
     return (rows @ rows.T).cpu().numpy()
@@ -79,7 +82,7 @@ def center_ratings(
     Raises
     ------
     ValueError
-        `center` is none of these.
+        `center` is none of these, `damping` is negative, or ratings are not finite.
 
     References
     ----------
@@ -92,6 +95,8 @@ def center_ratings(
     >>> user_level.tolist(), E.toarray().tolist()
     ([4.0], [[1.0, -1.0, 0.0]])
     """
+    check_choice("center", center, (None, "mean", "zscore", "baseline"))
+    R = rating_matrix(R)
     user_level = np.zeros(R.shape[0])
     movie_level = np.zeros(R.shape[1])
     scale = np.ones(R.shape[0])
@@ -101,12 +106,14 @@ def center_ratings(
     u = np.repeat(np.arange(R.shape[0]), n)
     if center in ("mean", "zscore"):
         user_level = np.bincount(u, R.data, R.shape[0]) / np.maximum(n, 1)
-    elif center == "baseline":
+    else:
         mu, user_bias, movie_level = damped_biases(R, *damping)
         user_level = mu + user_bias
-    else:
-        raise ValueError(f"center must be None, 'mean', 'zscore' or 'baseline', not {center!r}.")
+    if not R.nnz:
+        return R.astype(np.float32, copy=False), user_level, movie_level, scale
     E = R.data - user_level[u] - movie_level[R.indices]
+    rounding = 1e-12 * (np.abs(R.data) + np.abs(user_level)[u] + np.abs(movie_level)[R.indices])
+    E[np.abs(E) <= rounding] = 0  # nobody is similar by the last digit of a constant
     if center == "zscore":
         scale = np.sqrt((np.bincount(u, E**2, R.shape[0]) + 5 * np.mean(E**2)) / (n + 5))
         scale[scale == 0] = 1  # everybody always gives the same
@@ -160,7 +167,7 @@ def user_similarity(
     MemoryError
         The result does not fit; it is not begun.
     ValueError
-        A parameter that cannot be used, by name.
+        A parameter that cannot be used, by name, or ratings that are not finite.
 
     References
     ----------
@@ -175,7 +182,8 @@ def user_similarity(
      [0.03 0.03 0.5 ]]
     """
     check_similarity(metric, shrinkage, min_support)
-    device = get_device(device)
+    device, R = get_device(device), rating_matrix(R)
+    users = None if users is None else check_rows("users", users, R.shape[0])
     n_rows = R.shape[0] if users is None else len(users)
     need = similarity_bytes(n_rows, R.shape[0])
     free, limit = free_memory() if max_memory is None else (max_memory, "by max_memory")

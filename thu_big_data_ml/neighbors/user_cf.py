@@ -7,8 +7,9 @@ __all__ = ['compute_weighted_sum_on_matrix', 'masked_product', 'UserCF', 'ItemCF
 
 # %% ../../nbs/neighbors/user_cf.ipynb #c002
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 
+from ..data._sparse import rating_matrix
 from ._neighbourhood import Neighbourhood
 
 # %% ../../nbs/neighbors/user_cf.ipynb #c005
@@ -30,6 +31,11 @@ def compute_weighted_sum_on_matrix(S: np.ndarray, R: np.ndarray) -> np.ndarray:
     ndarray of shape (n_users, n_movies), float64
         Predictions in stars, NaN where no rater has a weight.
 
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, or a similarity is not finite.
+
     See Also
     --------
     masked_product : The same, by two matrix products.
@@ -41,12 +47,25 @@ def compute_weighted_sum_on_matrix(S: np.ndarray, R: np.ndarray) -> np.ndarray:
     >>> compute_weighted_sum_on_matrix(S, R)[0, 1]  # (0.5 * 4 + 0.25 * 1) / 0.75
     np.float64(3.0)
     """
+    if issparse(R) or np.isinf(R).any():
+        raise ValueError("R must be a dense matrix of numbers, NaN where not rated.")
+    S, R = _weights_and_ratings(S, np.asarray(R, float))
     P = np.full(R.shape, np.nan)
     for u in range(len(R)):
         weights = np.where(np.isnan(R), np.nan, S[u][:, None])
         total = np.nansum(np.abs(weights), axis=0)
         P[u] = np.divide(np.nansum(weights * R, axis=0), total, out=P[u], where=total > 0)
     return P
+
+
+def _weights_and_ratings(S, R) -> tuple:
+    "Similarities as finite float64 with a column for each row of `R`; `ValueError` if they do not."
+    S = np.asarray(S, np.float64)
+    if S.ndim != 2 or R.ndim != 2 or S.shape[1] != R.shape[0]:
+        raise ValueError(f"S needs a column for each row of R; they are {S.shape} and {R.shape}.")
+    if not np.isfinite(S).all():
+        raise ValueError("S holds similarities that are not finite.")
+    return S, R
 
 # %% ../../nbs/neighbors/user_cf.ipynb #c011
 def masked_product(S: np.ndarray, R: np.ndarray | csr_matrix) -> np.ndarray:
@@ -57,12 +76,17 @@ def masked_product(S: np.ndarray, R: np.ndarray | csr_matrix) -> np.ndarray:
     S : ndarray of shape (n, n_users)
         Similarities of some users to all.
     R : ndarray or csr_matrix of shape (n_users, n_movies)
-        Ratings in stars, 0 where not rated.
+        Ratings in stars, 0 where not rated; in a sparse matrix a rating of 0 may be stored.
 
     Returns
     -------
     ndarray of shape (n, n_movies), float64
         Predictions in stars, NaN where no rater has a weight.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit, or a similarity or a rating is not finite.
 
     See Also
     --------
@@ -74,8 +98,8 @@ def masked_product(S: np.ndarray, R: np.ndarray | csr_matrix) -> np.ndarray:
     >>> masked_product(S, np.array([[5, 0], [4, 4], [1, 1]])).round(2).tolist()
     [[4.14, 3.0]]
     """
-    S = np.asarray(S, np.float64)
-    total = np.abs(S) @ (R != 0)
+    S, R = _weights_and_ratings(S, rating_matrix(R))
+    total = np.abs(S) @ csr_matrix((np.ones(R.nnz), R.indices, R.indptr), R.shape)
     return np.divide(S @ R, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 # %% ../../nbs/neighbors/user_cf.ipynb #c016
