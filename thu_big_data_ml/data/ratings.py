@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from ._guards import check_parts, check_split, check_cells, resolve_duplicates
+from ._guards import check_cells, check_parts, check_split, resolve_duplicates
 from ._sparse import positions
 
 # %% ../../nbs/data/ratings.ipynb #c011
