@@ -1,0 +1,525 @@
+"Models and checkpoints that are damaged, foreign or hostile: one sentence, or the right answer."
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from trials import SEED, trials
+
+from thu_big_data_ml import (
+    ALSFactorization,
+    BaselinePredictor,
+    GibbsFactorization,
+    ItemCF,
+    MatrixFactorizationRegressor,
+    NeighborCorrected,
+    SGDFactorization,
+    UserCF,
+    synthetic_ratings,
+)
+from thu_big_data_ml._array_files import read_arrays, write_arrays
+from thu_big_data_ml.estimators.contract import RatingEstimator
+
+DIGITS = 64  # of the digest, at the end of a file
+
+
+def sealed(data: bytes) -> bytes:
+    "A file with the right digest for whatever it holds, as somebody hostile makes it."
+    return data[:-DIGITS] + hashlib.sha256(data[:-DIGITS]).hexdigest().encode()
+
+
+@pytest.fixture(scope="module")
+def data():
+    return synthetic_ratings(24, 18, 220, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def texts(data):
+    return data.train.assign(user_id="u" + data.train["user_id"].astype(str))
+
+
+kinds = {
+    "biases": BaselinePredictor(),
+    "users": UserCF(n_neighbors=5, center="zscore"),
+    "all users": UserCF(center="mean"),
+    "movies": ItemCF(n_neighbors=4, center="baseline"),
+    "als": ALSFactorization(2, n_epochs=3, random_state=0),
+    "sgd": SGDFactorization(2, n_epochs=3, random_state=0),
+    "adamw": MatrixFactorizationRegressor(
+        2, n_epochs=3, device="cpu", random_state=0, train_options=dict(activation="sigmoid")
+    ),
+    "gibbs": GibbsFactorization(2, time="drift", n_chains=2, n_sweeps=8, random_state=0),
+    "corrected": NeighborCorrected(
+        NeighborCorrected(ALSFactorization(2, n_epochs=3, random_state=0), n_neighbors=3),
+        n_neighbors=4,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def files(data, texts, tmp_path_factory):
+    "A file of each kind of model, once it is asked for."
+    folder, made = tmp_path_factory.mktemp("models"), {}
+
+    def file(name):
+        if name not in made:
+            ratings = texts if name in ("users", "als") else data.train
+            model = kinds[name].fit(ratings, movies=data.movies)
+            made[name] = model.save(folder / f"{name}.npz")
+        return made[name]
+
+    return file
+
+
+def use(model):
+    "Ask a model for everything; what it predicts is on its scale."
+    users, movies = model.user_ids_, model.movie_ids_
+    pairs = pd.DataFrame(
+        dict(
+            user_id=np.repeat(users[[0, len(users) // 2, -1]], len(movies)),
+            movie_id=np.tile(movies, 3),
+            date=np.datetime64("2005-06-01"),
+        )
+    )
+    prediction = model.predict(pairs)
+    low, high = model.rating_scale_
+    assert ((low <= prediction) & (prediction <= high)).all()
+    user, movie = users[-1], movies[-1]
+    model.recommend(user, n=3)
+    model.similar_users(user, n=3)
+    model.similar_movies(movie, n=3)
+    model.explain(user, movie)
+    if hasattr(model, "predict_matrix"):
+        model.predict_matrix()
+    if hasattr(model, "predict_interval"):
+        model.predict_interval(pairs)
+
+
+def refused(path, load=RatingEstimator.load) -> str | None:
+    "What is said of a file, in one sentence with its path; None if it is used, and all is well."
+    try:
+        with np.errstate(all="ignore"):
+            use(load(path))
+    except ValueError as error:
+        said = str(error)
+        assert path.name in said and "Traceback" not in said and len(said) < 900
+        return said
+    return None
+
+
+# What was saved
+
+
+@pytest.mark.parametrize("name", kinds)
+def test_a_model_is_the_same_after_a_file(name, files, data, texts, tmp_path):
+    ratings = texts if name in ("users", "als") else data.train
+    path = files(name)
+    again = RatingEstimator.load(path)
+    fitted = kinds[name]
+    assert np.array_equal(again.predict(ratings), fitted.predict(ratings))
+    user, movie = ratings["user_id"].iloc[0], ratings["movie_id"].iloc[0]
+    assert again.recommend(user).equals(fitted.recommend(user))
+    assert again.explain(user, movie).equals(fitted.explain(user, movie))
+    assert again.save(tmp_path / "again.npz").read_bytes() == path.read_bytes()
+
+
+# Bytes
+
+
+def test_every_byte_counts(files, tmp_path):
+    rng = np.random.default_rng([SEED, 1])
+    whole = files("biases").read_bytes()
+    path = tmp_path / "model.npz"
+    ends = [*range(200), *range(len(whole) - 300, len(whole))]
+    some = rng.integers(0, len(whole), trials(300, 20_000)).tolist()
+    for at in rng.permutation([*ends, *some])[: trials(500, 20_500)]:
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="model.npz: (this model is damaged|no model, but)"):
+            BaselinePredictor.load(path)
+
+
+def test_no_part_of_a_file_will_do_and_nothing_may_follow(files, tmp_path):
+    rng = np.random.default_rng([SEED, 2])
+    whole, path = files("biases").read_bytes(), tmp_path / "model.npz"
+    lengths = [0, 1, 29, 30, 43, 64, 104, len(whole) - 1, *rng.integers(0, len(whole), 50)]
+    parts = [whole[:n] for n in lengths] + [whole + b"\0", whole + whole, whole[1:]]
+    for part in parts:
+        path.write_bytes(part)
+        with pytest.raises(ValueError, match="model.npz: (this model is damaged|no model, but)"):
+            BaselinePredictor.load(path)
+
+
+def test_bytes_changed_under_a_right_digest_harm_nobody(files, tmp_path):
+    rng, path = np.random.default_rng([SEED, 3]), tmp_path / "model.npz"
+    for name in trials(["users", "corrected"], list(kinds)):
+        whole = files(name).read_bytes()
+        for _ in range(trials(25, 1500)):
+            changed = bytearray(whole)
+            for at in rng.integers(0, len(whole) - DIGITS, rng.integers(1, 4)):
+                changed[at] = rng.choice([0, 255, int(rng.integers(256))])
+            path.write_bytes(sealed(bytes(changed)))
+            refused(path)
+
+
+# Foreign files
+
+
+def foreign() -> dict:
+    arrays, numpy_file, archive = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez(arrays, U=np.ones(3))
+    np.save(numpy_file, np.ones(3))
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr("settings.json", "{}")
+    return {
+        "an empty file": b"",
+        "zip or .npz": arrays.getvalue(),
+        "is damaged": archive.getvalue(),
+        "a single array": numpy_file.getvalue(),
+        "a pickle": pickle.dumps({"U": 1}),
+        "a text ('user_id,movie_id,rating')": b"user_id,movie_id,rating\n1,10,4\n",
+        "a picture": b"\x89PNG\r\n\x1a\n" + bytes(50),
+        "a web page": b"<!DOCTYPE html><html></html>",
+        "nothing but zeros": bytes(1000),
+        "compressed": b"\x1f\x8b\x08" + bytes(20),
+        "of another kind": bytes(range(128, 256)) * 9 + b"\x81",
+    }
+
+
+@pytest.mark.parametrize("seems", foreign())
+def test_a_foreign_file_is_told(seems, data, tmp_path):
+    path = tmp_path / "some file"
+    path.write_bytes(foreign()[seems])
+    for read in (
+        UserCF.load,
+        lambda path: ALSFactorization(2, checkpoint=path).fit(data.train),
+        lambda path: GibbsFactorization(2, checkpoint=path).fit(data.train),
+    ):
+        with pytest.raises(ValueError, match=f"some file: .*{re.escape(seems)}"):
+            read(path)
+        assert path.read_bytes() == foreign()[seems]
+
+
+def test_what_is_no_file_is_told(tmp_path, data):
+    with pytest.raises(IsADirectoryError, match=r"is a folder; name the file of a model"):
+        UserCF.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"none.npz: there is no such file"):
+        UserCF.load(tmp_path / "none.npz")
+    if os.name == "posix":
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(ValueError, match="pipe"):  # and does not wait for ever
+            UserCF.load(tmp_path / "pipe")
+    model = BaselinePredictor().fit(data.train)
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        model.save(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"model\.npz"):
+        model.save(tmp_path / "file" / "model.npz")
+    assert model.save(tmp_path / "new" / "model.npz").exists()
+
+
+def test_a_model_of_another_class_is_named(files):
+    with pytest.raises(ValueError, match=r"holds a BaselinePredictor, which is not a UserCF; load"):
+        UserCF.load(files("biases"))
+    assert type(RatingEstimator.load(files("biases"))) is BaselinePredictor
+
+
+def test_a_model_given_as_checkpoint_is_named(files, data):
+    before = files("als").read_bytes()
+    for kind in (ALSFactorization, MatrixFactorizationRegressor, GibbsFactorization):
+        with pytest.raises(ValueError, match=r"als.npz: a model, no checkpoint"):
+            kind(2, random_state=0, checkpoint=files("als")).fit(data.train)
+    assert files("als").read_bytes() == before
+
+
+def test_a_checkpoint_given_as_model_is_named(data, tmp_path):
+    path = tmp_path / "training.npz"
+    ALSFactorization(2, n_epochs=2, random_state=0, checkpoint=path).fit(data.train)
+    with pytest.raises(ValueError, match=r"training.npz: a checkpoint, no model"):
+        ALSFactorization.load(path)
+
+
+# Sizes
+
+
+def test_sizes_are_compared_before_memory_is_taken(files, tmp_path):
+    with pytest.raises(ValueError, match=r"takes [\d,]+ bytes of memory, and 1,000 may be used"):
+        read_arrays(files("biases"), "model", max_bytes=1000)
+    whole = files("biases").read_bytes()
+    huge = 10**12
+    for old, new in (
+        (b'["user_bias_", "<f8", [', b'["user_bias_", "<f8", [%d, ' % huge),
+        (b'["user_bias_", "<f8", [', b'["user_bias_", "<f8", [0, %d, ' % huge),
+        (b'["user_bias_", "<f8"', b'["user_bias_", "<U99999999"'),
+        (b'["user_bias_", "<f8", [', b'["user_bias_", "<f8", [-1, '),
+        (b'["user_bias_", "<f8", [', b'["user_bias_", "<f8", [true, '),
+        (b'["user_bias_", "<f8"', b'["user_bias_", "|O"'),
+        (b'["user_bias_"', b'["movie_bias_"'),
+    ):
+        changed = with_head(whole, lambda head, old=old, new=new: head.replace(old, new, 1))
+        (tmp_path / "model.npz").write_bytes(changed)
+        assert refused(tmp_path / "model.npz"), (old, new)
+
+
+def with_head(data: bytes, change) -> bytes:
+    "A file whose settings are others, with sizes and digest to match."
+    start = 30 + len("settings.json")
+    length = int.from_bytes(data[22:26], "little")
+    head = change(data[start : start + length])
+    size = len(head).to_bytes(4, "little")
+    return sealed(data[:18] + size + size + data[26:start] + head + data[start + length :])
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b'{"kind": "model", "arrays": [], "same": {}, "settings": 1' + b"0" * 5000 + b"}",
+        b'{"kind": "model", "arrays": 5, "same": {}, "settings": {}}',
+        b'{"kind": "model", "arrays": [[]], "same": {}, "settings": {}}',
+        b'{"kind": "model", "arrays": [[5, 5, 5, 5]], "same": {}, "settings": {}}',
+        b'{"kind": "model", "arrays": [], "same": {"a": "b"}, "settings": {}}',
+        b'{"kind": "model", "arrays": [], "same": [], "settings": {}}',
+        b'{"kind": "model", "arrays": [], "same": {}, "settings": {}}',
+        b'{"kind": "model", "arrays": [], "same": {}, "settings": {"model": {}}}',
+        b'{"kind": {"a": 1}, "arrays": [], "same": {}, "settings": {}}',
+        b'{"kind": "model"}',
+        b"\xff\xfe",
+        b" " * (1 << 23),
+    ],
+    ids=lambda head: repr(head[:60]),
+)
+def test_settings_that_are_none_are_refused(head, files, tmp_path):
+    path = tmp_path / "model.npz"
+    path.write_bytes(with_head(files("biases").read_bytes(), lambda old: head))
+    assert refused(path)
+
+
+# Arrays and settings changed, the digest right
+
+
+def opened(path) -> tuple[dict, dict]:
+    "Arrays and settings by NumPy and JSON alone; an array that stands twice is there twice."
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    head = json.loads(arrays.pop("settings.json"))
+    return arrays | {n: arrays[first] for n, first in head["same"].items()}, head["settings"]
+
+
+def close(path, arrays: dict, settings):
+    return write_arrays(path, arrays, settings, "model")
+
+
+def other_array(rng, array):
+    "An array that is another in dtype, shape or values."
+    change = rng.integers(8)
+    if change == 0:
+        return array.astype(rng.choice(["f8", "f4", "f2", "i8", "i4", "u1", "U7", "?"]))
+    if change == 1:
+        return array[: len(array) // 2] if array.ndim else array[None]
+    if change == 2:
+        return np.concatenate([array, array]) if array.ndim else array
+    if change == 3:
+        return array.reshape(-1)[:0].reshape((0,) * max(array.ndim, 1))
+    if change == 4:
+        return array.reshape(rng.permutation(array.shape).tolist())
+    if change == 5:
+        return array[::-1].copy() if array.ndim else array
+    array = array.copy()
+    kind = array.dtype.kind
+    extremes = {
+        "f": [np.nan, np.inf, -np.inf, 1e38, -1.0, 0.0, 6e4],
+        "i": [-1, 2**31 - 1, -(2**31), 10**6, 0, 1],
+        "U": ["", "\0", "~~~~", "0"],
+        "M": [np.datetime64("NaT"), np.datetime64("9999-01-01"), np.datetime64("1000-01-01")],
+    }[kind]
+    with np.errstate(all="ignore"):
+        value = np.array(extremes[rng.integers(len(extremes))]).astype(array.dtype)
+    if array.size and change == 6:
+        array.reshape(-1)[rng.integers(array.size)] = value
+    else:
+        array[...] = value
+    return array
+
+
+JUNK = (
+    None, True, False, -1, 0, 1, 10**6, 2**63, 10**40, 0.5, -1e300, float("nan"), float("inf"), "",
+    "x", "cuda", "__class__", [], [1], [1, 2], [5, 1], [float("nan"), 1], {}, {"array": "matrix_.data"},
+    {"array": "none"}, {"dict": {}}, {"dict": {"a": {"dict": {}}}}, {"csr": "matrix_", "shape": [1, 1]},
+    {"part": {}}, {"model": {}}, {"table": {}},
+)  # fmt: skip
+
+
+def leaves(settings, at=()):
+    "The places of all values in nested settings."
+    yield at
+    if isinstance(settings, dict):
+        for key in settings:
+            yield from leaves(settings[key], (*at, key))
+
+
+def changed_settings(rng, settings):
+    "Settings of which one value is another, is missing, or stands under another name."
+    settings = json.loads(json.dumps(settings))
+    places = list(leaves(settings))[1:]
+    *path, key = places[rng.integers(len(places))]
+    inner = settings
+    for step in path:
+        inner = inner[step]
+    change = rng.integers(4)
+    if change == 0:
+        del inner[key]
+    elif change == 1:
+        names = ["__class__", "__dict__", "predict", "_score", "extra_", "_fit", "params_", key]
+        inner[names[rng.integers(len(names))]] = inner[key]
+    else:
+        inner[key] = JUNK[rng.integers(len(JUNK))]
+    return settings
+
+
+@pytest.mark.parametrize("name", kinds)
+def test_changed_content_under_a_right_digest_harms_nobody(name, files, tmp_path):
+    number = list(kinds).index(name)
+    arrays, settings = opened(files(name))
+    path, said = tmp_path / "model.npz", []
+    for n in range(trials(15, 4000)):
+        rng = np.random.default_rng([SEED, 4, number, n])
+        held, told = dict(arrays), settings
+        for _ in range(rng.integers(1, 3)):
+            one = rng.choice(list(held))
+            what = rng.integers(10)
+            if what < 5:
+                held[one] = other_array(rng, held[one])
+            elif what == 5:
+                del held[one]
+            elif what == 6:
+                held["extra_" + one] = held[one]
+            else:
+                told = changed_settings(rng, told)
+        close(path, held, told)
+        said.append(refused(path))
+    assert sum(text is not None for text in said) > len(said) / 3
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "change", "sentence"),
+    [
+        ("users", "by_column_.indices", lambda a: np.full_like(a, 2**30), "by_column_.indices"),
+        ("users", "by_column_.indices", lambda a: np.full_like(a, -1), "by_column_.indices"),
+        ("users", "by_column_.indptr", lambda a: a[::-1].copy(), "by_column_.indptr"),
+        ("users", "matrix_.indices", lambda a: a[::-1].copy(), "ascending"),
+        ("users", "similarity_", lambda a: a[:-1], "similarity_ has shape"),
+        ("users", "similarity_", lambda a: a * np.float32(np.nan), "similarity_"),
+        ("users", "similarity_", lambda a: a.astype("f8"), "array of f4"),
+        ("users", "user_ids_", lambda a: a[::-1].copy(), "user_ids_ must be ascending"),
+        ("users", "titles_", lambda a: a[1:], "titles_ has shape"),
+        ("als", "U_", lambda a: a[:, :1].copy(), "V_ has shape"),
+        ("als", "U_", lambda a: a * np.float32(np.inf), "U_ has values"),
+        ("corrected", "neighbors_", lambda a: a + np.int32(1000), "neighbors_ has values"),
+        ("corrected", "residuals_", lambda a: a[1:], "residuals_ has shape"),
+        ("gibbs", "samples_.time.starts", lambda a: a + 10**6, "starts"),
+        ("gibbs", "samples_.time.keys", lambda a: a[::-1].copy(), "keys must be ascending"),
+        ("gibbs", "samples_.V", lambda a: a[:, :1], "samples_.V has shape"),
+        ("gibbs", "samples_.alpha", lambda a: 0 * a, "samples_.alpha"),
+    ],
+)
+def test_what_an_index_or_a_shape_must_be_is_said(name, array, change, sentence, files, tmp_path):
+    arrays, settings = opened(files(name))
+    with np.errstate(all="ignore"):
+        arrays[array] = change(arrays[array])
+    path = close(tmp_path / "model.npz", arrays, settings)
+    said = refused(path)
+    assert said and sentence in said and "fit it again" in said
+
+
+def test_no_module_is_imported_and_no_attribute_set_that_a_model_does_not_have(files, tmp_path):
+    arrays, settings = opened(files("biases"))
+    path = tmp_path / "model.npz"
+    for module, kind in (
+        ("antigravity", "x"),
+        ("thu_big_data_ml.__main__", "main"),
+        ("thu_big_data_ml.estimators.contract", "RatingEstimator"),
+        ("sklearn.linear_model._base", "LinearRegression"),
+        ("builtins", "object"),
+        ("os", "system"),
+    ):
+        told = json.loads(json.dumps(settings))
+        told["model"] |= {"module": module, "class": kind}
+        assert refused(close(path, arrays, told)), kind
+    assert "antigravity" not in sys.modules
+    for name in ("__class__", "predict", "_score", "note", "note_"):
+        told = json.loads(json.dumps(settings))
+        told["model"]["learned"][name] = 1
+        assert name in refused(close(path, arrays, told))
+        told = json.loads(json.dumps(settings))
+        told["model"]["parameters"][name] = 1
+        assert name in refused(close(path, arrays, told))
+
+
+def test_models_are_not_nested_without_end(files, tmp_path):
+    arrays, settings = opened(files("corrected"))
+    inner = settings["model"]["parameters"]["estimator"]
+    for _ in range(50):
+        around = json.loads(json.dumps(settings["model"]["parameters"])) | {"estimator": inner}
+        told = {k: settings["model"][k] for k in ("class", "module")}
+        inner = {"model": told | {"parameters": around}}
+    settings["model"]["parameters"]["estimator"] = inner
+    assert "deep" in refused(close(tmp_path / "model.npz", arrays, settings))
+
+
+# What a file says of where it was made
+
+
+def test_no_path_of_the_machine_is_kept(data, tmp_path):
+    secret = tmp_path / "secret" / "training.npz"
+    model = ALSFactorization(2, n_epochs=2, random_state=0, checkpoint=secret)
+    for one in (model, NeighborCorrected(model, n_neighbors=3)):
+        path = one.fit(data.train).save(tmp_path / "model.npz")
+        assert b"secret" not in path.read_bytes()
+        again = RatingEstimator.load(path)
+        assert again.get_params().get("checkpoint") is None
+        assert np.array_equal(again.predict(data.test), one.predict(data.test))
+
+
+def test_a_model_fitted_on_a_gpu_is_used_without_one(files, data, texts, tmp_path):
+    arrays, settings = opened(files("users"))
+    settings["model"]["parameters"]["device"] = "cuda:250"
+    settings["model"]["learned"]["device_"] = "cuda:250"
+    again = UserCF.load(close(tmp_path / "model.npz", arrays, settings))
+    assert again.device is None and again.params_["device"] is None and again.device_ == "cpu"
+    assert np.array_equal(again.predict(texts), kinds["users"].predict(texts))
+
+
+def test_a_file_of_another_version_is_loaded_if_it_fits(files, tmp_path):
+    arrays, settings = opened(files("biases"))
+    settings["version"] = "9.9.9"
+    path = close(tmp_path / "model.npz", arrays, settings)
+    assert refused(path) is None
+    arrays.pop("user_bias_")
+    assert "written by version 9.9.9" in refused(close(path, arrays, settings))
+
+
+def test_what_cannot_be_loaded_is_not_saved(data, tmp_path):
+    model = BaselinePredictor().fit(data.train)
+    model.note = "mine"
+    with pytest.raises(ValueError, match="note is nothing that a BaselinePredictor learns"):
+        model.save(tmp_path / "model.npz")
+    del model.note
+    model.user_bias_ = model.user_bias_ * np.nan
+    with pytest.raises(ValueError, match="user_bias_ has values"):
+        model.save(tmp_path / "model.npz")
+    assert list(tmp_path.iterdir()) == []
