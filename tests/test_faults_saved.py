@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import re
-import subprocess
 import sys
 import zipfile
 
@@ -192,7 +191,7 @@ def foreign() -> dict:
         "a web page": b"<!DOCTYPE html><html></html>",
         "nothing but zeros": bytes(1000),
         "compressed": b"\x1f\x8b\x08" + bytes(20),
-        "of another kind": bytes(range(128, 256)) * 9 + b"\x81",
+        "of another kind": bytes(range(129, 256)) * 9,
     }
 
 
@@ -253,7 +252,7 @@ def test_a_checkpoint_given_as_model_is_named(data, tmp_path):
 
 
 def test_sizes_are_compared_before_memory_is_taken(files, tmp_path):
-    with pytest.raises(ValueError, match=r"takes [\d,]+ bytes of memory, and 1,000 may be used"):
+    with pytest.raises(ValueError, match=r"takes [\d,]+ bytes of memory, and 1,000 are allowed"):
         read_arrays(files("biases"), "model", max_bytes=1000)
     whole = files("biases").read_bytes()
     huge = 10**12
@@ -328,7 +327,8 @@ def other_array(rng, array):
     "An array that is another in dtype, shape or values."
     change = rng.integers(8)
     if change == 0:
-        return array.astype(rng.choice(["f8", "f4", "f2", "i8", "i4", "u1", "U7", "?"]))
+        others = ["U7"] if array.dtype.kind == "U" else ["f8", "f4", "f2", "i8", "i4", "u1", "?"]
+        return array.astype(rng.choice(others))
     if change == 1:
         return array[: len(array) // 2] if array.ndim else array[None]
     if change == 2:
@@ -357,10 +357,10 @@ def other_array(rng, array):
 
 
 JUNK = (
-    None, True, False, -1, 0, 1, 10**6, 2**63, 10**40, 0.5, -1e300, float("nan"), float("inf"), "",
-    "x", "cuda", "__class__", [], [1], [1, 2], [5, 1], [float("nan"), 1], {}, {"array": "matrix_.data"},
-    {"array": "none"}, {"dict": {}}, {"dict": {"a": {"dict": {}}}}, {"csr": "matrix_", "shape": [1, 1]},
-    {"part": {}}, {"model": {}}, {"table": {}},
+    None, True, False, -1, 0, 1, 10**6, 2**63, 10**40, 0.5, -1e300, float("nan"), float("inf"),
+    "", "x", "cuda", "__class__", [], [1], [1, 2], [5, 1], [float("nan"), 1], {},
+    {"array": "matrix_.data"}, {"array": "none"}, {"dict": {}}, {"dict": {"a": {"dict": {}}}},
+    {"csr": "matrix_", "shape": [1, 1]}, {"part": {}}, {"model": {}}, {"table": {}},
 )  # fmt: skip
 
 

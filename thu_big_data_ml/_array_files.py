@@ -24,9 +24,9 @@ from urllib.parse import quote
 from zipfile import ZipFile, ZipInfo
 
 import numpy as np
-import psutil
 
 from ._files_and_devices import write_whole
+from ._memory import free_memory
 
 # %% ../nbs/array_files.ipynb #n005
 HEAD = "settings.json"  # the first entry
@@ -128,10 +128,10 @@ def read_arrays(
         size = os.fstat(file.fileno()).st_size
         if fault := fault_of(file, size, kind):
             raise ValueError(f"{path}: {fault}")
-        free = psutil.virtual_memory().available if max_bytes is None else max_bytes
+        free, limit = free_memory() if max_bytes is None else (max_bytes, "allowed")
         if size > free:
             raise ValueError(
-                f"{path}: this {kind} takes {size:,} bytes of memory, and {free:,} may be used; "
+                f"{path}: this {kind} takes {size:,} bytes of memory, and {free:,} are {limit}; "
                 "free some, or read it on a larger machine."
             )
         try:
@@ -192,13 +192,13 @@ def seems(start: bytes) -> str:
 
 STARTS = {
     b"pk\x03\x04": "a zip or .npz that this version did not write, or only the beginning of one",
-    b"\x80": "a pickle",
     b"\x93numpy": "a single array (.npy)",
     b"\x89png": "a picture (PNG)",
     b"\xff\xd8\xff": "a picture (JPEG)",
     b"\x1f\x8b": "compressed (gzip)",
     b"%pdf": "a PDF",
     b"par1": "a table (Parquet)",
+    **{b"\x80" + bytes([protocol]): "a pickle" for protocol in range(2, 6)},
     b"<!doctype html": "a web page",
     b"<html": "a web page",
 }

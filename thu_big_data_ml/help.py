@@ -78,7 +78,7 @@ def get_device(device: "str | torch.device | None" = None) -> str:
             f"device={device!r:.80} is none; it is 'auto', 'cpu', 'cuda', 'cuda:0' or 'cuda:1' "
             "and so on, 'mps' or 'xpu'."
         ) from None
-    if (chosen.index or 0) >= n_devices:
+    if not 0 <= (chosen.index or 0) < n_devices:  # torch makes -6 of 250
         there = f"{n_devices} {chosen.type.upper()} devices"
         raise RuntimeError(
             f"device={str(device)!r} was asked for, but torch sees {there}. "

@@ -9,7 +9,6 @@ __all__ = ['DEEPEST', 'CSR_PARTS', 'pack', 'pack_value', 'pack_inner', 'plain_va
 # %% ../../nbs/estimators/saving.ipynb #c002
 import dataclasses
 import importlib
-import re
 from pathlib import Path
 
 import numpy as np
@@ -195,11 +194,11 @@ def apart(parameters: dict) -> dict:
 
 def device_here(device: str | None) -> str | None:
     "A device that a model was fitted on, if it is here, too; None if not."
-    if device is None or not re.fullmatch(r"cpu|cuda(:\d{1,3})?", str(device)):
-        return None
+    if device in (None, "auto", "cpu"):
+        return device
     try:
-        return device if device == "cpu" else get_device(device)
-    except RuntimeError:
+        return get_device(str(device)[:80])
+    except (RuntimeError, ValueError, TypeError):
         return None
 
 
