@@ -252,7 +252,7 @@ def test_download(tmp_path, folder):
     assert "netflix_train.txt has 4 lines; the course's file has 6,897,746" in said
     server.shutdown()
     server.server_close()
-    assert {p.name for p in target.iterdir()} == {*netflix_files, ".users.txt.00000000.part"}
+    assert {p.name for p in target.iterdir()} == {*netflix_files, ".download.lock"}
     assert (target / "users.txt").read_text() == "30\n7\n1000000\n"
 
 

@@ -6,11 +6,21 @@
 __all__ = ['download_netflix']
 
 # %% ../../nbs/data/download.ipynb #c002
-import warnings
+import errno
+import glob
+import gzip
+import os
+import re
+import shutil
+import threading
+import time
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
+from .._files_and_devices import file_digest, write_error, write_whole
 from ._layouts import netflix_files
+from ._texts import quoted, warn
 from ..help import data_path
 
 # %% ../../nbs/data/download.ipynb #c007
@@ -20,17 +30,29 @@ _elsewhere = (
 )
 
 
-def _http_session():
-    "A `requests` session that tries three times when a server is busy or cannot be reached."
-    import requests
-    from urllib3.util import Retry
+class _Again(Exception):
+    "What came cannot be used, or broke off: another attempt may do better."
 
-    session = requests.Session()
-    busy = (429, 500, 502, 503, 504)
-    retry = Retry(total=3, backoff_factor=0.2, status_forcelist=busy, raise_on_status=False)
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
-    return session
+
+@dataclass
+class _Job:
+    "One file to be fetched."
+
+    url: str
+    path: Path  # where to
+    deadline: float  # of `time.monotonic()`
+    sha256: str | None  # in hexadecimal digits, if known
+
+    def error(self, fault: str) -> ConnectionError:
+        "The sentence that names the address, what is wrong and the cure."
+        return ConnectionError(f"{self.url} {fault}. {_elsewhere}")
+
+    def left(self) -> float:
+        "Seconds until the deadline; `ConnectionError` if there are none."
+        seconds = self.deadline - time.monotonic()
+        if seconds <= 0:
+            raise self.error("is too slow: its time_limit is over; the next try continues")
+        return seconds
 
 
 def _download_file(
@@ -38,73 +60,247 @@ def _download_file(
     path: str | Path,  # where to; nothing happens if it is there already
     *,
     attempts: int = 5,  # how often a transfer that breaks off is continued
+    time_limit: float = 3600.0,  # seconds in all
+    sha256: str | None = None,  # of the file, in hexadecimal digits, if known
 ) -> Path:
     "Download a file, resuming what was cut off; `ConnectionError` in plain words if it fails."
-    import requests
+    from filelock import FileLock, Timeout
 
     path = Path(path)
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fault = None
+    job = _Job(url, path, time.monotonic() + time_limit, sha256 and sha256.lower())
+    if not re.match("https?://", url, re.I):
+        raise ValueError(f"{url}: only http:// and https:// are fetched. Copy the file to {path}.")
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_name(".download.lock"), timeout=time_limit):
+                if not path.exists():
+                    _attempt(job, attempts)
+    except Timeout as error:
+        raise job.error("waits for another download into the same folder") from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise write_error(path, error) from error
+    _refuse_other_file(job, path, "Remove it and download it again")
+    return path
+
+
+def _attempt(job: _Job, attempts: int):
+    "Try until the file is whole, at most so many times."
+    fault: Exception | None = None
     for _ in range(attempts):
         try:
-            return _fetch_rest(url, path).replace(path)
-        except (requests.exceptions.ChunkedEncodingError, requests.Timeout, EOFError) as error:
-            fault = error  # the line dropped: go on from there
-        except requests.ConnectionError as error:
-            raise ConnectionError(
-                f"{url} cannot be reached ({type(error).__name__}). {_elsewhere}"
-            ) from error
-    raise ConnectionError(
-        f"{url} broke off {attempts} times ({fault}); "
-        f"the next try continues from what came. {_elsewhere}"
-    )
+            return _finish(job, *_fetch_rest(job))
+        except _Again as error:
+            fault = error  # go on from there
+    raise job.error(f"broke off {attempts} times ({fault}); the next try continues from what came")
 
 
-def _fetch_rest(url: str, path: Path) -> Path:  # the complete file, under a temporary name
-    "Fetch what is still missing of the file at `url`; `EOFError` if it ends too soon."
+def _finish(job: _Job, unfinished: Path, packed: bool, resumed: bool):
+    "Give the whole file its name, unpacked if the server packed it, and remove what is stale."
+    try:
+        if packed:
+            with write_whole(job.path) as whole:
+                with gzip.open(unfinished) as file, open(whole, "wb") as target:
+                    shutil.copyfileobj(file, target)
+                _refuse_page(job, whole)
+                _refuse_other_file(job, whole, "What came was removed")
+        else:
+            _refuse_page(job, unfinished)
+            _refuse_other_file(job, unfinished, "What came was removed")
+            os.replace(unfinished, job.path)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        unfinished.unlink()
+        raise _Again(f"a damaged gzip file came: {error}") from error
+    except ValueError as error:
+        unfinished.unlink()
+        if resumed:
+            raise _Again(str(error)) from error
+        raise
+    _remove_stale(job.path, None)
+
+
+def _refuse_page(job: _Job, unfinished: Path):
+    "`ConnectionError` where nothing came, or a page or JSON, whatever the server calls it."
+    with open(unfinished, "rb") as file:
+        start = file.read(1000)
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"", b"<", b"{", b"["):
+        unfinished.unlink()
+        page = quoted(start.decode("utf-8", "replace").strip())
+        raise job.error(f"is not a file any more ({page} came): such links expire")
+
+
+def _refuse_other_file(job: _Job, path: Path, cure: str):
+    "`ValueError` where a file has not the SHA-256 that was published."
+    if job.sha256 and (found := file_digest(path)) != job.sha256:
+        raise ValueError(
+            f"{job.path}: is not the published file (SHA-256 {found}, not {job.sha256}). {cure}."
+        )
+
+
+def _remove_stale(path: Path, kept: Path | None):
+    "Remove what killed or failed downloads of other versions left."
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+        if left != kept:
+            left.unlink()
+
+# %% ../../nbs/data/download.ipynb #n003
+def _fetch_rest(job: _Job) -> tuple[Path, bool, bool]:  # the file, is it packed, was it resumed
+    "Fetch what is still missing; `_Again` if it ends too soon or does not fit."
+    import requests
+    import urllib3
+
     whole = {"Accept-Encoding": "identity"}
-    with _http_session() as session:
-        answer = session.get(url, headers=whole, stream=True, timeout=30)
-        if not answer.ok or "html" in answer.headers.get("Content-Type", ""):
-            raise ConnectionError(
-                f"{url} is not a file any more (HTTP {answer.status_code}): "
-                f"such links expire. {_elsewhere}"
-            )
-        total = int(answer.headers.get("Content-Length", 0)) or None
-        unfinished = _unfinished(path, answer.headers, total)
-        have = unfinished.stat().st_size if unfinished.exists() else 0
-        if 0 < have < (total or 0):
+    try:
+        with _http_session() as session:
+            answer = _get(job, session, whole)
+            total = _refuse_no_file(job, answer)
+            unfinished = _unfinished(job.path, answer.headers, total)
+            _remove_stale(job.path, unfinished)
+            have = unfinished.stat().st_size if unfinished.exists() else 0
+            proof = _proof(answer.headers)
+            if total is None or have > total or not (proof or job.sha256):
+                have = 0
+            if 0 < have < (total or 0):
+                answer.close()
+                rest = {"Range": f"bytes={have}-"} | ({"If-Range": proof} if proof else {})
+                answer = _get(job, session, whole | rest)
+                if answer.status_code in (206, 416):
+                    _refuse_other_part(answer, unfinished, have, total, proof)
+                else:  # the server sends all of it
+                    have, total = 0, _refuse_no_file(job, answer)
+                    unfinished = _unfinished(job.path, answer.headers, total)
+            if not have or have != total:
+                _write_blocks(job, answer, unfinished, have, total)
             answer.close()
-            rest = whole | {"Range": f"bytes={have}-"}
-            answer = session.get(url, headers=rest, stream=True, timeout=30)
-            have = have if answer.status_code == 206 else 0  # else the server sends all of it
-        if not have or have != total:
-            _write_blocks(answer, unfinished, have, total, path.name)
-        answer.close()
-    if total is not None and unfinished.stat().st_size != total:
-        raise EOFError(f"{unfinished.stat().st_size} of {total} bytes came")
-    return unfinished
+    except (requests.exceptions.ChunkedEncodingError, requests.Timeout) as error:
+        raise _Again(type(error).__name__) from error
+    except requests.RequestException as error:
+        raise job.error(f"cannot be fetched ({type(error).__name__})") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise _Again(type(error).__name__) from error
+    found = unfinished.stat().st_size
+    if total is not None and found != total:
+        raise _Again(f"{found:,} of {total:,} bytes came")
+    return unfinished, "gzip" in answer.headers.get("Content-Encoding", "").lower(), have > 0
 
 
-def _unfinished(path: Path, headers: dict, total: int | None) -> Path:
+def _http_session():
+    "A `requests` session that tries three times when a server is busy or cannot be reached."
+    import requests
+    from urllib3.util import Retry
+
+    session = requests.Session()
+    busy = (429, 500, 502, 503, 504)
+    retry = Retry(
+        total=3,
+        backoff_factor=0.2,
+        status_forcelist=busy,
+        raise_on_status=False,
+        respect_retry_after_header=False,  # it may say a year
+    )
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
+    return session
+
+
+def _get(job: _Job, session, headers: dict):
+    "The answer to a request, in a thread: a server may never come to the end of its headers."
+    box: list = []
+
+    def ask():
+        try:
+            box.append(session.get(job.url, headers=headers, stream=True, timeout=_patience))
+        except Exception as error:  # raised again below
+            box.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    while not box:
+        thread.join(job.left())
+    if isinstance(box[0], Exception):
+        raise box[0]
+    return box[0]
+
+
+_patience = 30.0  # seconds without a byte after which a line counts as dropped
+
+
+def _refuse_no_file(job: _Job, answer) -> int | None:  # its size in bytes, None if not said
+    "`ConnectionError` where the answer is not a file."
+    kind = answer.headers.get("Content-Type", "")
+    if answer.status_code != 200 or "html" in kind:
+        raise job.error(
+            f"is not a file any more (HTTP {answer.status_code} {kind}): such links expire"
+        )
+    encoding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise job.error(f"comes packed as {quoted(encoding)}, which is not unpacked here")
+    length = answer.headers.get("Content-Length")
+    if length is None:
+        if "chunked" not in answer.headers.get("Transfer-Encoding", "").lower():
+            warn(f"{job.url} does not say how long the file is: look whether it is whole.")
+        return None
+    if not re.fullmatch(r"\d{1,18}", length, re.ASCII):
+        raise job.error(f"says that the file has {quoted(length)} bytes")
+    if int(length) == 0:
+        raise job.error("is an empty file")
+    return int(length)
+
+
+def _proof(headers) -> str | None:
+    "What proves that a file is the same: a strong ETag or the time of its last change."
+    etag = headers.get("ETag", "")
+    return etag if etag.startswith('"') else headers.get("Last-Modified")
+
+
+def _unfinished(path: Path, headers, total: int | None) -> Path:
     "Where the unfinished file is kept: another name for another version of it."
     version = f"{total} {headers.get('ETag')} {headers.get('Last-Modified')}"
     return path.with_name(f".{path.name}.{zlib.crc32(version.encode()):08x}.part")
 
 
-def _write_blocks(answer, unfinished: Path, have: int, total: int | None, name: str):
+def _refuse_other_part(answer, unfinished: Path, have: int, total: int | None, proof: str | None):
+    "`_Again`, from the beginning, where the answer is not the rest that was asked for."
+    said = answer.headers.get("Content-Range", "no Content-Range")
+    found = re.fullmatch(r"\s*bytes\s+(\d+)-(\d+)/(\d+|\*)\s*", said, re.ASCII | re.I)
+    fits = found and [int(found[1]), int(found[2])] == [have, total - 1]
+    fits = fits and found[3] in ("*", str(total)) and _proof(answer.headers) in (None, proof)
+    if answer.status_code != 206 or not fits:
+        unfinished.unlink()
+        raise _Again(f"from byte {have:,} of {total:,} was asked for, {quoted(said)} came")
+
+
+def _write_blocks(job: _Job, answer, unfinished: Path, have: int, total: int | None):
     "Write what the server sends behind the `have` bytes that are there, with a progress bar."
     from tqdm import tqdm
 
-    bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name)
-    with open(unfinished, "ab" if have else "wb") as file, bar:
-        for block in answer.iter_content(1 << 16):
-            bar.update(file.write(block))
+    free = shutil.disk_usage(job.path.parent).free
+    if total is not None and total - have > free:
+        raise OSError(
+            errno.ENOSPC,
+            f"{job.path}: needs {total - have:,} bytes, and {free:,} are free. Free some space, "
+            "or choose another folder.",
+        )
+    bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=job.path.name)
+    with open(unfinished, "ab" if have else "wb", buffering=0) as file, bar:
+        while block := answer.raw.read1(1 << 16, decode_content=False):
+            try:
+                file.write(block)
+            except OSError as error:
+                raise write_error(job.path, error) from error
+            bar.update(len(block))
+            job.left()
 
 # %% ../../nbs/data/download.ipynb #n001
-def download_netflix(urls: dict[str, str] | str, folder: str | Path | None = None) -> Path:
+def download_netflix(
+    urls: dict[str, str] | str,
+    folder: str | Path | None = None,
+    *,
+    sha256: dict[str, str] | None = None,
+    time_limit: float = 3600.0,
+) -> Path:
     """Download the four files of the course subset.
 
     A file that is there already is kept. A warning names a file that is short of lines.
@@ -116,6 +312,11 @@ def download_netflix(urls: dict[str, str] | str, folder: str | Path | None = Non
         `movie_titles.txt`), or one address under which the four lie.
     folder : str or Path, default None
         Where to; None for `data_path / "netflix"`, where `load_ratings("netflix")` looks.
+    sha256 : dict, default None
+        The published SHA-256 of a file by its name, in 64 hexadecimal digits. A file that has
+        another is removed.
+    time_limit : float, default 3600.0
+        How long the download of one file may take, in seconds.
 
     Returns
     -------
@@ -125,22 +326,46 @@ def download_netflix(urls: dict[str, str] | str, folder: str | Path | None = Non
     Raises
     ------
     ConnectionError
-        A link is dead, or breaks off five times; the message says where else to get the files.
+        A link is dead or too slow, leads to a page, or breaks off five times; the message says
+        where else to get the files.
+    OSError
+        There is no room for a file, or it cannot be written.
+    ValueError
+        An address, a time limit or a digest is none, or a file is not the published one.
 
     Examples
     --------
     >>> download_netflix("https://example.org/course/netflix")  # doctest: +SKIP
     """
-    folder = Path(folder or data_path / "netflix")
+    folder = Path(folder or data_path / "netflix").expanduser()
     if isinstance(urls, str):
         urls = {name: f"{urls.rstrip('/')}/{name}" for name in netflix_files}
+    _check_request(urls, sha256 or {}, time_limit)
     for name, lines in netflix_files.items():
-        raw = _download_file(urls[name], folder / name).read_bytes()
+        known = (sha256 or {}).get(name)
+        path = _download_file(urls[name], folder / name, time_limit=time_limit, sha256=known)
+        raw = path.read_bytes()
         found = raw.count(b"\n") + (not raw.endswith(b"\n"))
         if found != lines:
-            warnings.warn(
-                f"{folder / name} has {found:,} lines; the course's file has {lines:,}. "
-                "If it was cut short, delete it and download again.",
-                stacklevel=2,
+            warn(
+                f"{path} has {found:,} lines; the course's file has {lines:,}. "
+                "If it was cut short, delete it and download again."
             )
     return folder
+
+
+def _check_request(urls: dict[str, str], sha256: dict[str, str], time_limit: float):
+    "`ValueError` names what is missing or no address, no digest or no time."
+    if not isinstance(urls, dict):
+        raise TypeError(f"urls must be an address or a dict of them, not {urls!r}.")
+    for name in netflix_files:
+        if not isinstance(urls.get(name), str):
+            raise ValueError(f"urls must hold the address of {name}, not {urls.get(name)!r}.")
+    for name, digest in sha256.items():
+        if name not in netflix_files or not re.fullmatch(r"[\da-fA-F]{64}", str(digest), re.ASCII):
+            raise ValueError(
+                f"sha256 must hold 64 hexadecimal digits by the name of a file, not {digest!r} "
+                f"for {name!r}."
+            )
+    if isinstance(time_limit, bool | str) or not time_limit > 0:
+        raise ValueError(f"time_limit must be a number of seconds above 0, not {time_limit!r}.")

@@ -8,16 +8,19 @@ __all__ = ['load_ratings']
 # %% ../../nbs/data/sources.ipynb #c002
 import importlib.util
 import math
-import warnings
-from collections.abc import Sequence
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 
 from .._files_and_devices import write_whole
-from ._layouts import check_order, existing_file, line_of, netflix_files
+from ._folders import look_into
+from ._guards import resolve_duplicates
+from ._layouts import existing_file, names_movie, netflix_files, sniff
 from ._sparse import positions
+from ._texts import warn
 from .errors import RatingFileError
 from .files import read_ratings
 from .ratings import RatingData, split_ratings
@@ -25,68 +28,156 @@ from .synthetic import synthetic_ratings
 from .titles import read_movie_titles, read_users
 from ..help import data_path
 
-# %% ../../nbs/data/sources.ipynb #n001
-def _split_files(paths: list[Path], name: str, split: dict, options: dict) -> RatingData:
-    "Rating files put together and split; titles from a `movie_titles` file beside them, if any."
-    ratings = pd.concat([read_ratings(path, **options) for path in paths], ignore_index=True)
-    train, test = split_ratings(ratings, **split)
-    return RatingData.from_splits(train, test, _titles_beside(paths[0]), name=name)
+# %% ../../nbs/data/sources.ipynb #n008
+_pair = ["user_id", "movie_id"]
 
 
-def _titles_beside(path: Path) -> pd.DataFrame:
-    "The titles of `movie_titles.txt` or `.csv` in the same folder; no titles if there is neither."
-    for kind in ("txt", "csv"):
-        titles = path.with_name(f"movie_titles.{kind}")
-        if titles.is_file():
-            return read_movie_titles(titles)
-    years = pd.array([], "Int64")
-    return pd.DataFrame(
-        dict(movie_id=np.array([], "int64"), year=years, title=np.array([], object))
+def _read_together(paths: list[Path], options: dict) -> list[pd.DataFrame]:
+    "The tables of several files, of one kind; a mean is left to be taken over all of them."
+    if len(paths) > 1 and options["duplicates"] == "mean":
+        options = options | dict(duplicates="keep")
+    tables = [read_ratings(path, **options) for path in paths]
+    for path, table in zip(paths, tables):
+        _same_kind(path, table, paths[0], tables[0])
+        if ("date" in table) != ("date" in tables[0]):
+            dated, other = (path, paths[0]) if "date" in table else (paths[0], path)
+            raise RatingFileError(
+                f"{other}: has no dates, while {dated.name} has. Remove the dates or add them."
+            )
+    return tables
+
+
+def _same_kind(path: Path, table: pd.DataFrame, other: Path, like: pd.DataFrame):
+    "`RatingFileError` if ids are texts in one file and whole numbers in the other."
+    for name in {*_pair} & {*table} & {*like}:
+        text, other_text = (not is_integer_dtype(t[name].dtype) for t in (table, like))
+        if text != other_text:
+            kinds = ("texts", "whole numbers") if text else ("whole numbers", "texts")
+            raise RatingFileError(
+                f"{path}:1: ids such as {table[name].iloc[0]!r} are {kinds[0]}, while "
+                f"{other.name} has {kinds[1]} as {name}. Write them in one way."
+            )
+
+
+def _one_table(paths: list[Path], tables: list[pd.DataFrame], duplicates: str) -> pd.DataFrame:
+    "One row a pair, numbered as the rows of all tables; pairs in two files are resolved."
+    both = pd.concat(tables, ignore_index=True)
+    movies = [table["movie_id"].unique() for table in tables]
+    if len(tables) == 1 or sum(map(len, movies)) == both["movie_id"].nunique():
+        if duplicates != "mean":
+            return both  # no movie is in two files
+    if duplicates == "error":
+        _refuse_repeated(paths, tables, both)
+    return resolve_duplicates(both, duplicates)
+
+
+def _refuse_repeated(paths: list[Path], tables: list[pd.DataFrame], both: pd.DataFrame):
+    "`RatingFileError` names the first pair in two files, and both places."
+    repeated = both.duplicated(_pair)
+    if not repeated.any():
+        return
+    again = int(np.argmax(repeated))
+    user, movie = both["user_id"].iloc[again], both["movie_id"].iloc[again]
+    before = int(np.argmax((both["user_id"] == user) & (both["movie_id"] == movie)))
+    ends = np.cumsum([len(table) for table in tables])
+    one, other = (
+        _place(paths[np.searchsorted(ends, row, "right")], user, movie) for row in (before, again)
+    )
+    raise RatingFileError(
+        f"{one} and {other} both rate movie {movie} by user {user} ({repeated.sum():,} repeated "
+        "pairs in all). Remove one, or choose duplicates='last' or 'mean'."
     )
 
+
+def _place(path: Path, user, movie=None) -> str:
+    "File and line of a user's first rating, of this movie if one is given."
+    layout, head = sniff(path), ""
+    user_at = layout.names.index("user_id")
+    sep = None if layout.sep == " " else layout.sep
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            fields = [field.strip() for field in line.split(sep)]
+            if names_movie(line):
+                head = fields[0].removesuffix(":")
+            elif len(fields) > user_at and fields[user_at] == str(user):
+                rated = head if layout.by_movie else fields[layout.names.index("movie_id")]
+                if movie is None or rated == str(movie):
+                    return f"{path}:{number}"
+    return str(path)
+
+# %% ../../nbs/data/sources.ipynb #n001
+_title_files = ("movie_titles.txt", "movie_titles.csv", "movies.csv", "movies.dat", "u.item")
+
+
+def _split_files(paths: list[Path], name: str, split: dict, options: dict) -> RatingData:
+    "Rating files put together and split; titles from the file beside them, if any."
+    ratings = _one_table(paths, _read_together(paths, options), options["duplicates"])
+    train, test = split_ratings(ratings, **split)
+    return RatingData.from_splits(train, test, _titles_beside(paths[0], ratings), name=name)
+
+
+def _titles_beside(path: Path, ratings: pd.DataFrame) -> pd.DataFrame:
+    "The titles of the file of titles in the same folder; no titles if there is none."
+    found = [path.with_name(name) for name in _title_files if path.with_name(name).is_file()]
+    if not found:
+        years = pd.array([], "Int64")
+        ids = ratings["movie_id"].iloc[:0]
+        return pd.DataFrame(dict(movie_id=ids, year=years, title=np.array([], object)))
+    titles = read_movie_titles(found[0])
+    _same_kind(found[0], titles, path, ratings)
+    if not titles["movie_id"].isin(ratings["movie_id"].unique()).any():
+        warn(f"{found[0]}: holds no title of a movie rated in {path.name}. Are they a pair?")
+    return titles
+
 # %% ../../nbs/data/sources.ipynb #n003
-def _load_split_folder(folder: Path, options: dict) -> RatingData:  # options of `read_ratings`
-    "The four files of the course subset, in `folder`, in the split that they come in."
-    users, train_file, test_file, titles = (existing_file(folder / name) for name in netflix_files)
-    user_ids, titles = read_users(users), read_movie_titles(titles)
-    train, test = read_ratings(train_file, **options), read_ratings(test_file, **options)
-    order = check_order(options["columns"])
-    _refuse_strangers(train_file, train, user_ids, order)
-    _refuse_strangers(test_file, test, user_ids, order)
-    _warn_of_known_pairs(test_file, train, test, order)
+def _load_split_folder(folder: Path, split: dict, options: dict) -> RatingData:
+    "The four files of the course subset, in the split that they come in or in another."
+    paths = [existing_file(folder / f"netflix_{part}.txt") for part in ("train", "test")]
+    tables = _read_together(paths, options)
+    user_ids = _known_users(folder / "users.txt", paths, tables)
+    both = pd.concat(tables, ignore_index=True)
+    if options["duplicates"] == "error" and split["order"] == "random":
+        _warn_of_known_pairs(paths[1], both, len(tables[0]))
+    else:
+        both = _one_table(paths, tables, options["duplicates"])
+    if split["order"] == "random":
+        is_test = both.index >= len(tables[0])
+        train, test = (both[part].reset_index(drop=True) for part in (~is_test, is_test))
+    else:
+        train, test = split_ratings(both, **split)
+    titles = _titles_beside(paths[0], both)
+    if not len(titles):
+        warn(f"{folder}: there is no movie_titles.txt, so titles are unknown.")
     return RatingData.from_splits(train, test, titles, user_ids, name=folder.name)
 
 
-def _refuse_strangers(path: Path, ratings: pd.DataFrame, user_ids: np.ndarray, order):
-    "`RatingFileError` names the first line of a user who is not in `users.txt`."
-    strange = positions(ratings["user_id"], user_ids) < 0
-    if strange.any():
-        row = int(np.argmax(strange))
-        line = line_of(path, ratings.index[row], order)
-        raise RatingFileError(
-            f"{path}:{line}: user {ratings['user_id'].iloc[row]} is not in users.txt. "
-            "Add the id there, or remove the line."
-        )
+def _known_users(users: Path, paths: list[Path], tables: list[pd.DataFrame]) -> np.ndarray | None:
+    "The ids of `users.txt`, None without it; `RatingFileError` names a user who is not there."
+    if not users.exists():
+        warn(f"{users.parent}: there is no users.txt, so the users are those who rated.")
+        return None
+    user_ids = read_users(users)
+    for path, table in zip(paths, tables):
+        _same_kind(users, pd.DataFrame(dict(user_id=user_ids)), path, table)
+        strange = positions(table["user_id"], user_ids) < 0
+        if strange.any():
+            user = table["user_id"].iloc[int(np.argmax(strange))]
+            raise RatingFileError(
+                f"{_place(path, user)}: user {user} is not in users.txt. Add the id there, or "
+                "remove the line."
+            )
+    return user_ids
 
 
-def _warn_of_known_pairs(path: Path, train: pd.DataFrame, test: pd.DataFrame, order):
+def _warn_of_known_pairs(path: Path, both: pd.DataFrame, n_train: int):
     "Warn of test pairs that train also holds."
-    pair = ["user_id", "movie_id"]
-    known = pd.concat([train[pair], test[pair]]).duplicated()
+    known = both.duplicated(_pair)
     if known.any():
-        line = line_of(path, test.index[int(np.argmax(known)) - len(train)], order)
-        warnings.warn(
-            f"{path}:{line}: the first of {known.sum():,} test pairs that train also holds; "
-            "a model can look them up.",
-            stacklevel=4,
+        user, movie = both[_pair].iloc[int(np.argmax(known))]
+        warn(
+            f"{_place(path, user, movie)}: the first of {known.sum():,} test pairs that train "
+            "also holds; a model can look them up. Remove them, or choose duplicates='last'."
         )
-
-
-def _split_again(data: RatingData, split: dict) -> RatingData:
-    "The same ratings, users and titles in another split."
-    both = pd.concat([data.train, data.test], ignore_index=True)
-    train, test = split_ratings(both, **split)
-    return RatingData.from_splits(train, test, data.movies, data.user_ids, name=data.name)
 
 # %% ../../nbs/data/sources.ipynb #c010
 _sample_terms = """\
@@ -146,7 +237,6 @@ def load_ratings(
     random_state: int = 0,
     rating_scale: tuple[float, float] = (0.5, 5),
     duplicates: str = "error",
-    columns: Sequence[str] | None = None,
 ) -> RatingData:
     """Ratings ready for an experiment, from a name, a folder or a file.
 
@@ -154,8 +244,8 @@ def load_ratings(
     ----------
     source : str or Path, default "sample"
         "sample" (real ratings of MovieLens, 671 users), "netflix" (the course's four files in
-        `data_path / "netflix"`), "synthetic", a folder of the four files or of the archive's
-        `combined_data_*.txt`, or one rating file as `read_ratings` reads it.
+        `data_path / "netflix"`), "synthetic", a folder of the four files, of the archive's
+        `combined_data_*.txt` or of MovieLens, or one rating file as `read_ratings` reads it.
     test_size : float, default 0.2
         Share of ratings held out, where the source has no split of its own.
     order : {"random", "time", "user_time"}, default "random"
@@ -166,9 +256,7 @@ def load_ratings(
     rating_scale : tuple of float, default (0.5, 5)
         Lowest and highest rating allowed in a file, in stars.
     duplicates : {"error", "last", "mean"}, default "error"
-        What becomes of a pair rated twice in a file, see `read_ratings`.
-    columns : sequence of str, optional
-        What the columns of files without a header are, in order, see `read_ratings`.
+        What becomes of a pair rated twice in a file or in two, see `read_ratings`.
 
     Returns
     -------
@@ -178,11 +266,14 @@ def load_ratings(
     Raises
     ------
     FileNotFoundError
-        There is no such file or folder, or one of the four files is missing.
+        There is no such file or folder, or no ratings are in it.
     ModuleNotFoundError
         The source is "sample" and the package that carries it is not installed.
     RatingFileError
-        A file cannot be read as it is; the message names file, line and cure.
+        A file cannot be read as it is, or a folder could be read in two ways; the message names
+        file, line and cure.
+    TypeError
+        The source is neither a name nor a path.
 
     References
     ----------
@@ -196,36 +287,69 @@ def load_ratings(
     ((159957, 4), (40043, 4), (1.0, 5.0))
     """
     split: dict = dict(test_size=test_size, random_state=random_state, order=order)
-    options: dict = dict(rating_scale=rating_scale, duplicates=duplicates, columns=columns)
+    options: dict = dict(rating_scale=rating_scale, duplicates=duplicates)
+    if duplicates not in ("error", "last", "mean"):
+        raise ValueError(f"duplicates must be 'error', 'last' or 'mean', not {duplicates!r}.")
+    path = _path_of(source)
     if source == "synthetic":
-        return synthetic_ratings(**split)
-    named = source in ("netflix", "sample")
-    path = data_path / source if named else Path(source).expanduser()
+        return _made(split, rating_scale)
     if source == "sample":
         _unpack_sample(path)
-    if not path.exists() and source != "netflix":
-        raise FileNotFoundError(
-            f"{path}: there is no such file or folder, "
-            "and it is none of 'sample', 'netflix' and 'synthetic'."
-        )
-    files = [path]
-    if not path.is_file():
-        files = [*path.glob("ratings.txt")] or sorted(path.glob("combined_data_*.txt"))
+    if not path.exists():
+        raise FileNotFoundError(_not_there(source, path))
+    if not path.is_dir():
+        return _split_files([path], path.name, split, options)
+    folder, files = look_into(path)
     if files:
-        return _split_files(files, path.name, split, options)
-    data = _load_split_folder(path, options)
+        return _split_files(files, folder.name, split, options)
+    data = _load_split_folder(folder, split, options)
     if source == "netflix":
         _warn_of_missing_ratings(path, data)
-    return data if order == "random" else _split_again(data, split)
+    return data
+
+
+def _path_of(source: str | Path) -> Path:
+    "Where a source is; `TypeError` for what is neither a name nor a path."
+    if not isinstance(source, str | os.PathLike) or not str(source).strip():
+        raise TypeError(
+            "source must be 'sample', 'netflix', 'synthetic' or the path of a folder or a file, "
+            f"not {type(source).__name__ if not isinstance(source, str) else repr(source)}."
+        )
+    if source in ("netflix", "sample"):
+        return data_path / source
+    return Path(source).expanduser()
+
+
+def _not_there(source: str | Path, path: Path) -> str:
+    "The sentence that says what is not there, where it was looked for, and what to do."
+    looked = f"{path.absolute()}: there is no such file or folder"
+    if source != "netflix":
+        looked += ", and it is none of 'sample', 'netflix' and 'synthetic'"
+    return (
+        f"{looked}. The course's four files are looked for in {data_path / 'netflix'}; "
+        "`python -m thu_big_data_ml download --help` tells how to fetch them. The environment "
+        "variable THU_BIG_DATA_ML_DATA names another folder for data, and "
+        "THU_BIG_DATA_ML_RATINGS another source for the notebooks."
+    )
+
+
+def _made(split: dict, rating_scale: tuple[float, float]) -> RatingData:
+    "Synthetic ratings; no pair is rated twice, but the scale must hold their stars."
+    low, high = rating_scale
+    if not (low <= 1 and 5 <= high):
+        raise ValueError(
+            f"synthetic ratings lie between 1 and 5, not on the scale {rating_scale}. "
+            "Leave rating_scale out."
+        )
+    return synthetic_ratings(**split)
 
 
 def _warn_of_missing_ratings(path: Path, data: RatingData):
     "Warn if there are not as many ratings as in the course's files."
-    expected = netflix_files["netflix_train.txt"], netflix_files["netflix_test.txt"]
-    if (len(data.train), len(data.test)) != expected:
-        warnings.warn(
-            f"{path} holds {len(data.train):,} train and {len(data.test):,} test ratings; "
-            f"the course's files hold {expected[0]:,} and {expected[1]:,}. "
-            "Was a download cut short?",
-            stacklevel=3,
+    expected = netflix_files["netflix_train.txt"] + netflix_files["netflix_test.txt"]
+    found = len(data.train) + len(data.test)
+    if found != expected:
+        warn(
+            f"{path} holds {found:,} ratings; the course's files hold {expected:,}. "
+            "Was a download cut short?"
         )
