@@ -42,14 +42,12 @@ def write_archive(folder, second):
     return first
 
 
-@fault("files of an archive are not looked at together")
 def test_a_pair_repeated_across_archive_files_is_a_duplicate(tmp_path):
     write_archive(tmp_path, "2:\n4,3,2005-02-01\n5,3,2005-02-01\n1:\n3,2,2005-09-09\n")
     with pytest.raises(RatingFileError, match="both rate movie 1 by user 3"):
         load_ratings(tmp_path)
 
 
-@fault("files of an archive are not looked at together")
 def test_a_copy_of_an_archive_file_is_not_another_part(tmp_path):
     second = "2:\n4,3,2005-02-01\n5,3,2005-02-01\n"
     first = write_archive(tmp_path, second)
@@ -69,7 +67,6 @@ def test_a_short_latin_1_file_reads_as_it_was_written(tmp_path, title):
     assert read_movie_titles(path)["title"].tolist() == ["Heat", title]
 
 
-@fault("a MovieLens folder is taken for the course's")
 def test_a_movielens_folder(tmp_path):
     (tmp_path / "ratings.csv").write_text(LINES)
     titles = 'movieId,title,genres\n10,"Heat, The (1995)",Drama\n11,Alien (1979),Horror\n'

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._files_and_devices import file_digest, write_error, write_whole
+from ._fields import quoted
 from ._layouts import netflix_files
-from ._texts import quoted, warn
+from ._texts import warn
 from ..help import data_path
 
 # %% ../../nbs/data/download.ipynb #c007

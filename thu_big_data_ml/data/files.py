@@ -142,9 +142,10 @@ def _parse_ratings(
     if not (layout.header or layout.by_movie or order):
         _refuse_another_order(path, found)
     ratings = pd.DataFrame({name: found[name] for name in our_columns if name in found})
-    ratings = resolve_duplicates(
-        ratings, duplicates, f"{path}: lines", lambda row: line_of(path, row, order)
-    )
+    if duplicates != "keep":
+        ratings = resolve_duplicates(
+            ratings, duplicates, f"{path}: lines", lambda row: line_of(path, row, order)
+        )
     if file_digest(path) != digest:
         raise RatingFileError(f"{path}: the file changed while it was read. Read it again.")
     return ratings
@@ -169,10 +170,11 @@ def read_ratings(
         or a Parquet table.
     rating_scale : tuple of float, default (0.5, 5)
         Lowest and highest rating allowed, in stars.
-    duplicates : {"error", "last", "mean"}, default "error"
+    duplicates : {"error", "last", "mean", "keep"}, default "error"
         What becomes of a pair of user and movie that is rated twice: an error that names both
         lines, the rating of the latest date (the last in the file where dates are equal or
-        missing), or the mean, with the latest date.
+        missing), or the mean, with the latest date. "keep" leaves all of them, for a caller who
+        looks at several files together; no model fits them.
     columns : sequence of str, optional
         What the columns of a file without a header are, in order, such as
         `("movie_id", "user_id", "rating", "date")`; other names are passed over.
@@ -182,7 +184,7 @@ def read_ratings(
     DataFrame
         Columns `user_id` and `movie_id` (int64, or texts where most ids of a column hold
         letters or leading zeros), `rating` (float32) and, if the file has dates, `date`
-        (datetime64[s], universal time); one row a pair, in the order of the file.
+        (datetime64[s], universal time); in the order of the file.
 
     Raises
     ------

@@ -9,6 +9,7 @@ __all__ = ['load_ratings']
 import importlib.util
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pandas.api.types import is_integer_dtype
 from .._files_and_devices import write_whole
 from ._folders import look_into
 from ._guards import resolve_duplicates
-from ._layouts import existing_file, names_movie, netflix_files, sniff
+from ._layouts import check_order, existing_file, line_of, netflix_files
 from ._sparse import positions
 from ._texts import warn
 from .errors import RatingFileError
@@ -33,8 +34,8 @@ _pair = ["user_id", "movie_id"]
 
 
 def _read_together(paths: list[Path], options: dict) -> list[pd.DataFrame]:
-    "The tables of several files, of one kind; a mean is left to be taken over all of them."
-    if len(paths) > 1 and options["duplicates"] == "mean":
+    "The tables of several files, of one kind; a choice among duplicates is left to `_one_table`."
+    if len(paths) > 1 and options["duplicates"] != "error":
         options = options | dict(duplicates="keep")
     tables = [read_ratings(path, **options) for path in paths]
     for path, table in zip(paths, tables):
@@ -59,19 +60,20 @@ def _same_kind(path: Path, table: pd.DataFrame, other: Path, like: pd.DataFrame)
             )
 
 
-def _one_table(paths: list[Path], tables: list[pd.DataFrame], duplicates: str) -> pd.DataFrame:
-    "One row a pair, numbered as the rows of all tables; pairs in two files are resolved."
+def _one_table(paths: list[Path], tables: list[pd.DataFrame], options: dict) -> pd.DataFrame:
+    "One row a pair, numbered as the rows of all tables; a pair in two files is a duplicate."
     both = pd.concat(tables, ignore_index=True)
+    if len(tables) == 1:
+        return both
+    if options["duplicates"] != "error":
+        return resolve_duplicates(both, options["duplicates"])
     movies = [table["movie_id"].unique() for table in tables]
-    if len(tables) == 1 or sum(map(len, movies)) == both["movie_id"].nunique():
-        if duplicates != "mean":
-            return both  # no movie is in two files
-    if duplicates == "error":
-        _refuse_repeated(paths, tables, both)
-    return resolve_duplicates(both, duplicates)
+    if sum(map(len, movies)) > len(np.unique(np.concatenate(movies))):  # a movie is in two files
+        _refuse_repeated(paths, tables, both, options)
+    return both
 
 
-def _refuse_repeated(paths: list[Path], tables: list[pd.DataFrame], both: pd.DataFrame):
+def _refuse_repeated(paths: list[Path], tables: list[pd.DataFrame], both: pd.DataFrame, options):
     "`RatingFileError` names the first pair in two files, and both places."
     repeated = both.duplicated(_pair)
     if not repeated.any():
@@ -79,31 +81,22 @@ def _refuse_repeated(paths: list[Path], tables: list[pd.DataFrame], both: pd.Dat
     again = int(np.argmax(repeated))
     user, movie = both["user_id"].iloc[again], both["movie_id"].iloc[again]
     before = int(np.argmax((both["user_id"] == user) & (both["movie_id"] == movie)))
-    ends = np.cumsum([len(table) for table in tables])
-    one, other = (
-        _place(paths[np.searchsorted(ends, row, "right")], user, movie) for row in (before, again)
-    )
+    places = [_place(paths, tables, row, options) for row in (before, again)]
     raise RatingFileError(
-        f"{one} and {other} both rate movie {movie} by user {user} ({repeated.sum():,} repeated "
-        "pairs in all). Remove one, or choose duplicates='last' or 'mean'."
+        f"{places[0]} and {places[1]} both rate movie {movie} by user {user} "
+        f"({repeated.sum():,} repeated pairs in all). "
+        "Remove one, or choose duplicates='last' or 'mean'."
     )
 
 
-def _place(path: Path, user, movie=None) -> str:
-    "File and line of a user's first rating, of this movie if one is given."
-    layout, head = sniff(path), ""
-    user_at = layout.names.index("user_id")
-    sep = None if layout.sep == " " else layout.sep
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            fields = [field.strip() for field in line.split(sep)]
-            if names_movie(line):
-                head = fields[0].removesuffix(":")
-            elif len(fields) > user_at and fields[user_at] == str(user):
-                rated = head if layout.by_movie else fields[layout.names.index("movie_id")]
-                if movie is None or rated == str(movie):
-                    return f"{path}:{number}"
-    return str(path)
+def _place(paths: list[Path], tables: list[pd.DataFrame], row: int, options: dict) -> str:
+    "File and line of a row of all tables."
+    at = 0
+    while row >= len(tables[at]):
+        row -= len(tables[at])
+        at += 1
+    line = line_of(paths[at], tables[at].index[row], check_order(options["columns"]))
+    return f"{paths[at]}:{line}"
 
 # %% ../../nbs/data/sources.ipynb #n001
 _title_files = ("movie_titles.txt", "movie_titles.csv", "movies.csv", "movies.dat", "u.item")
@@ -111,7 +104,7 @@ _title_files = ("movie_titles.txt", "movie_titles.csv", "movies.csv", "movies.da
 
 def _split_files(paths: list[Path], name: str, split: dict, options: dict) -> RatingData:
     "Rating files put together and split; titles from the file beside them, if any."
-    ratings = _one_table(paths, _read_together(paths, options), options["duplicates"])
+    ratings = _one_table(paths, _read_together(paths, options), options)
     train, test = split_ratings(ratings, **split)
     return RatingData.from_splits(train, test, _titles_beside(paths[0], ratings), name=name)
 
@@ -134,12 +127,12 @@ def _load_split_folder(folder: Path, split: dict, options: dict) -> RatingData:
     "The four files of the course subset, in the split that they come in or in another."
     paths = [existing_file(folder / f"netflix_{part}.txt") for part in ("train", "test")]
     tables = _read_together(paths, options)
-    user_ids = _known_users(folder / "users.txt", paths, tables)
+    user_ids = _known_users(folder / "users.txt", paths, tables, options)
     both = pd.concat(tables, ignore_index=True)
     if options["duplicates"] == "error" and split["order"] == "random":
-        _warn_of_known_pairs(paths[1], both, len(tables[0]))
+        _warn_of_known_pairs(paths, tables, both, options)
     else:
-        both = _one_table(paths, tables, options["duplicates"])
+        both = _one_table(paths, tables, options)
     if split["order"] == "random":
         is_test = both.index >= len(tables[0])
         train, test = (both[part].reset_index(drop=True) for part in (~is_test, is_test))
@@ -151,7 +144,9 @@ def _load_split_folder(folder: Path, split: dict, options: dict) -> RatingData:
     return RatingData.from_splits(train, test, titles, user_ids, name=folder.name)
 
 
-def _known_users(users: Path, paths: list[Path], tables: list[pd.DataFrame]) -> np.ndarray | None:
+def _known_users(
+    users: Path, paths: list[Path], tables: list[pd.DataFrame], options: dict
+) -> np.ndarray | None:
     "The ids of `users.txt`, None without it; `RatingFileError` names a user who is not there."
     if not users.exists():
         warn(f"{users.parent}: there is no users.txt, so the users are those who rated.")
@@ -161,22 +156,22 @@ def _known_users(users: Path, paths: list[Path], tables: list[pd.DataFrame]) -> 
         _same_kind(users, pd.DataFrame(dict(user_id=user_ids)), path, table)
         strange = positions(table["user_id"], user_ids) < 0
         if strange.any():
-            user = table["user_id"].iloc[int(np.argmax(strange))]
+            row = int(np.argmax(strange))
             raise RatingFileError(
-                f"{_place(path, user)}: user {user} is not in users.txt. Add the id there, or "
-                "remove the line."
+                f"{_place([path], [table], row, options)}: user {table['user_id'].iloc[row]} is "
+                "not in users.txt. Add the id there, or remove the line."
             )
     return user_ids
 
 
-def _warn_of_known_pairs(path: Path, both: pd.DataFrame, n_train: int):
+def _warn_of_known_pairs(paths: list[Path], tables: list[pd.DataFrame], both, options: dict):
     "Warn of test pairs that train also holds."
     known = both.duplicated(_pair)
     if known.any():
-        user, movie = both[_pair].iloc[int(np.argmax(known))]
         warn(
-            f"{_place(path, user, movie)}: the first of {known.sum():,} test pairs that train "
-            "also holds; a model can look them up. Remove them, or choose duplicates='last'."
+            f"{_place(paths, tables, int(np.argmax(known)), options)}: the first of "
+            f"{known.sum():,} test pairs that train also holds; a model can look them up. "
+            "Remove them, or choose duplicates='last' or 'mean'."
         )
 
 # %% ../../nbs/data/sources.ipynb #c010
@@ -237,6 +232,7 @@ def load_ratings(
     random_state: int = 0,
     rating_scale: tuple[float, float] = (0.5, 5),
     duplicates: str = "error",
+    columns: Sequence[str] | None = None,
 ) -> RatingData:
     """Ratings ready for an experiment, from a name, a folder or a file.
 
@@ -257,6 +253,8 @@ def load_ratings(
         Lowest and highest rating allowed in a file, in stars.
     duplicates : {"error", "last", "mean"}, default "error"
         What becomes of a pair rated twice in a file or in two, see `read_ratings`.
+    columns : sequence of str, optional
+        What the columns of files without a header are, in order, see `read_ratings`.
 
     Returns
     -------
@@ -287,7 +285,7 @@ def load_ratings(
     ((159957, 4), (40043, 4), (1.0, 5.0))
     """
     split: dict = dict(test_size=test_size, random_state=random_state, order=order)
-    options: dict = dict(rating_scale=rating_scale, duplicates=duplicates)
+    options: dict = dict(rating_scale=rating_scale, duplicates=duplicates, columns=columns)
     if duplicates not in ("error", "last", "mean"):
         raise ValueError(f"duplicates must be 'error', 'last' or 'mean', not {duplicates!r}.")
     path = _path_of(source)
@@ -336,7 +334,7 @@ def _not_there(source: str | Path, path: Path) -> str:
 def _made(split: dict, rating_scale: tuple[float, float]) -> RatingData:
     "Synthetic ratings; no pair is rated twice, but the scale must hold their stars."
     low, high = rating_scale
-    if not (low <= 1 and 5 <= high):
+    if not (low <= 1 and high >= 5):
         raise ValueError(
             f"synthetic ratings lie between 1 and 5, not on the scale {rating_scale}. "
             "Leave rating_scale out."

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from ._columns import canonical_names
+from ._fields import judge_ids, quoted
 from ._layouts import existing_file
-from ._texts import lines_of, quoted, read_text
+from ._texts import lines_of, read_text
 from .errors import RatingFileError
 
 # %% ../../nbs/data/titles.ipynb #n006
@@ -117,22 +118,17 @@ def _csv_lines(path: Path, text: str, names: list[str]) -> list[_Line]:
     return found[1:]
 
 # %% ../../nbs/data/titles.ipynb #n008
-_number = r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d+)(e[+-]?\d+)?|[+-]?(inf|infinity|nan)|true|false|null|none"
-
-
 def _ids(path: Path, name: str, found: list[tuple[int, str]]) -> np.ndarray:
-    "Ids as int64 if all are whole numbers, as texts if none looks like a number."
-    whole = [re.fullmatch(r"\d{1,18}", text, re.ASCII) is not None for _, text in found]
-    if all(whole):
-        return np.array([int(text) for _, text in found], np.int64)
-    for (number, text), is_whole in zip(found, whole):
-        like_a_number = re.fullmatch(_number, text, re.I) or not re.search(r"[^\W\d_]", text)
-        if not is_whole and (any(whole) or like_a_number):
-            raise RatingFileError(
-                f"{path}:{number}: {quoted(text)} is not a {name}, a whole number of at most 18 "
-                "digits (or a text in every line). Correct or remove the line."
-            )
-    return np.array([text for _, text in found], object)
+    "Ids as int64 or as texts; `RatingFileError` names the first line that has none."
+    judged = judge_ids([text for _, text in found], name)
+    if judged.faults:
+        first = min(judged.faults)
+        number, text = found[first]
+        raise RatingFileError(
+            f"{path}:{number}: {judged.faults[first]}, in {quoted(text)}. "
+            "Correct or remove the line."
+        )
+    return judged.values
 
 # %% ../../nbs/data/titles.ipynb #c006
 def read_movie_titles(path: str | Path) -> pd.DataFrame:
@@ -148,7 +144,7 @@ def read_movie_titles(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `movie_id` (int64, or text where every id is one), `year` (Int64, NA where it is
+        Columns `movie_id` (int64, or texts where most ids are texts), `year` (Int64, NA where it is
         unknown) and `title` (missing where it is empty); one row a movie, in the order of the
         file.
 
@@ -246,4 +242,4 @@ def read_users(path: str | Path) -> np.ndarray:
         del lines[0]  # a header
     if not lines:
         raise RatingFileError(f"{path}: the file is empty. Expected one user id a line.")
-    return np.unique(_ids(path, "user id", lines))
+    return np.unique(_ids(path, "user_id", lines))
