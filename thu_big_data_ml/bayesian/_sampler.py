@@ -35,6 +35,7 @@ from thu_big_data_ml.estimators._checkpoints import (
     ratings_mark,
     refuse_another,
 )
+from ..estimators._factor_model import check_factors
 from ..estimators._saving import Unpacked, pack, plain_value
 from ..estimators._schema import Number
 
@@ -62,6 +63,7 @@ class Settings:
             check_count(name, getattr(self, name))
         for name in ("implicit", "noise", "drift"):
             check_switch(name, getattr(self, name))
+        check_factors(self.n_factors, sum(R.shape), 8 + 2 * self.n_samples)
         check_count("burn_in", self.burn_in, 0)
         if self.burn_in >= self.n_sweeps:
             raise ValueError(f"burn_in={self.burn_in} must be below n_sweeps={self.n_sweeps}.")

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.functional import embedding
 
 from .._parameters import seed_of
+from ..estimators._factor_model import check_factors
 from ._point_model import PointModel
 from ._torch_solvers import choose_solver
 from thu_big_data_ml.factorization._training import (
@@ -78,6 +79,7 @@ class MatrixFactorization(nn.Module):
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
     ):
         super().__init__()
+        check_factors(n_factors, n_users + n_items, 16)  # with gradients and their two moments
         rng = np.random.default_rng(seed_of(random_state))
         start = [rng.standard_normal((n, n_factors), np.float32) for n in (n_users, n_items)]
         self.U, self.V = (nn.Parameter(torch.from_numpy(np.float32(init_scale) * a)) for a in start)
