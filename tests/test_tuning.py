@@ -117,7 +117,7 @@ def test_other_ratings_folds_or_code_are_measured_anew(watched, data, tmp_path, 
         search_parameters(watched, one, ratings, memory=tmp_path, **options)
         assert len(Watched.learned) == before + (4 if number == 2 else 5)
     before = len(Watched.learned)
-    monkeypatch.setattr(tuning, "_code_fingerprint", lambda: "another version")
+    monkeypatch.setattr(tuning, "code_fingerprint", lambda: "another version")
     search_parameters(watched, one, data.train, memory=tmp_path)
     assert len(Watched.learned) == before + 5
 

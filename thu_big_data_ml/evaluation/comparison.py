@@ -6,22 +6,27 @@
 __all__ = ['default_models', 'compare', 'plot_comparison', 'plot_error_by_activity']
 
 # %% ../../nbs/evaluation/comparison.ipynb #c002
-import time as clock
+import warnings
 from functools import partial
 
 import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
-from sklearn.base import clone
 from sklearn.dummy import DummyRegressor
 from tqdm import tqdm
 
 from ..bayesian.gibbs import GibbsFactorization
 from ..data.ratings import RatingData
 from ..estimators.baseline import BaselinePredictor
+from thu_big_data_ml.evaluation._measuring import (
+    check_data,
+    check_models,
+    evaluate,
+    sentence_of,
+)
 from ..factorization.matrix_factorization import MatrixFactorizationRegressor
 from ..help import figure
-from ..metrics import error_by_activity, mae, rmse_and_error
+from ..metrics import error_by_activity
 from ..neighbors.correction import NeighborCorrected
 from ..neighbors.user_cf import ItemCF, UserCF
 
@@ -103,9 +108,17 @@ def compare(
     -------
     table : DataFrame
         A row a model: `rmse`, its `standard_error` and `mae` in stars, `fit_seconds`,
-        `predict_seconds`, and `model_megabytes`, the arrays of the fitted model.
+        `predict_seconds`, and `model_megabytes`, the arrays of the fitted model. Of a model that
+        failed, NaN; a warning says why.
     predictions : DataFrame
-        A column a model: the ratings predicted for `data.test`, in its order.
+        A column a model that did not fail: the ratings predicted for `data.test`, in its order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `models` is no dict of estimators, or `data` no `RatingData` with ratings in both parts.
+    RuntimeError
+        Every model failed.
 
     Examples
     --------
@@ -116,62 +129,20 @@ def compare(
     >>> table["rmse"].idxmin(), predictions.shape == (len(data.test), 2)
     ('biases', True)
     """
-    rows, predictions = {}, {}
+    check_models(models)
+    check_data(data)
+    rows, predictions, failed = {}, {}, {}
     for name in (bar := tqdm(models, disable=not verbose)):
-        bar.set_description(name)
-        rows[name], predictions[name] = _evaluate(models[name], data)
+        bar.set_description(str(name))
+        try:
+            rows[name], predictions[name] = evaluate(models[name], data)
+        except Exception as error:  # whatever it is, the other models go on
+            rows[name], failed[name] = {}, sentence_of(error)
+            if len(failed) == len(models):
+                raise RuntimeError(f"Every model failed; {name!r}: {failed[name]}") from error
+            message = f"{name!r} failed, and its row is empty: {failed[name]}"
+            warnings.warn(message, stacklevel=2)
     return pd.DataFrame(rows).T.rename_axis("model"), pd.DataFrame(predictions)
-
-
-def _evaluate(model, data: RatingData) -> tuple[dict, np.ndarray]:
-    "Fit and score one model: its row of `compare`, and its predictions."
-    X_train, y_train = data.train.drop(columns="rating"), data.train["rating"]
-    X_test, y_test = data.test.drop(columns="rating"), data.test["rating"]
-    _rehearse(model, X_train.head(100), y_train.head(100))
-    start = clock.perf_counter()
-    model.fit(X_train, y_train)
-    fitted = clock.perf_counter()
-    prediction = model.predict(X_test)
-    done = clock.perf_counter()
-    error, standard_error = rmse_and_error(y_test, prediction)
-    row = dict(
-        rmse=error,
-        standard_error=standard_error,
-        mae=mae(y_test, prediction),
-        fit_seconds=fitted - start,
-        predict_seconds=done - fitted,
-        model_megabytes=_array_bytes(model, set()) / 1e6,
-    )
-    return row, prediction
-
-
-def _rehearse(model, X: pd.DataFrame, y: pd.Series):
-    "Fit a copy on a few ratings, to have everything compiled; checkpoints are left alone."
-    copy = clone(model, safe=False)
-    names = copy.get_params() if hasattr(copy, "get_params") else ()
-    checkpoints = [name for name in names if name.split("__")[-1] == "checkpoint"]
-    if checkpoints:
-        copy.set_params(**dict.fromkeys(checkpoints))
-    copy.fit(X, y)
-    copy.predict(X)
-
-
-def _array_bytes(value, seen: set[int]) -> int:
-    "Bytes of all arrays within an object, each counted once."
-    if id(value) in seen:
-        return 0
-    seen.add(id(value))
-    if isinstance(value, pd.DataFrame):
-        return int(value.memory_usage().sum())
-    if hasattr(value, "nbytes"):  # of NumPy or torch
-        return value.nbytes
-    if isinstance(value, dict):
-        parts = value.values()
-    elif isinstance(value, (list, tuple)):
-        parts = value
-    else:
-        parts = getattr(value, "__dict__", {}).values()
-    return sum(_array_bytes(part, seen) for part in parts)
 
 # %% ../../nbs/evaluation/comparison.ipynb #c012
 def plot_comparison(table: pd.DataFrame) -> Figure:
@@ -185,7 +156,12 @@ def plot_comparison(table: pd.DataFrame) -> Figure:
     Returns
     -------
     plotly Figure
-        The best model comes last, at the top.
+        The best model comes last, at the top. One that failed is left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `table` is something else.
 
     Examples
     --------
@@ -193,7 +169,8 @@ def plot_comparison(table: pd.DataFrame) -> Figure:
     >>> list(plot_comparison(table).data[0].y)
     ['a', 'b']
     """
-    best_last = table.sort_values("rmse", ascending=False)
+    _check_frame("table", table, ["rmse", "standard_error"])
+    best_last = table.dropna(subset="rmse").sort_values("rmse", ascending=False)
     fig = figure("test RMSE (stars)", "", margin_l=200)
     fig.add_scatter(
         x=best_last["rmse"].round(4),
@@ -203,6 +180,18 @@ def plot_comparison(table: pd.DataFrame) -> Figure:
         marker=dict(size=10),
     )
     return fig
+
+
+def _check_frame(name: str, frame: object, columns: list[str]):
+    "`TypeError` or `ValueError` where a figure is given something else than a frame with columns."
+    if not isinstance(frame, pd.DataFrame):
+        raise TypeError(
+            f"{name} is a {type(frame).__name__}, not a DataFrame; compare returns two: "
+            "table, predictions = compare(models, data)."
+        )
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise ValueError(f"{name} has no column {missing[0]!r}; is it what compare returned?")
 
 # %% ../../nbs/evaluation/comparison.ipynb #c024
 def plot_error_by_activity(
@@ -224,6 +213,11 @@ def plot_error_by_activity(
     plotly Figure
         A line a model; groups of twice as many ratings each.
 
+    Raises
+    ------
+    TypeError, ValueError
+        `predictions` is something else, or of other ratings; `by` is something else.
+
     Examples
     --------
     >>> from thu_big_data_ml import compare, plot_error_by_activity, synthetic_ratings
@@ -232,6 +226,14 @@ def plot_error_by_activity(
     >>> [line.name for line in plot_error_by_activity(data, predictions).data]
     ['mean']
     """
+    _check_frame("predictions", predictions, [])
+    if by not in ("user_id", "movie_id"):
+        raise ValueError(f"by must be 'user_id' or 'movie_id', not {by!r}.")
+    if len(predictions) != len(data.test):
+        raise ValueError(
+            f"predictions has {len(predictions):,} rows and data.test {len(data.test):,}: they "
+            "are of other ratings."
+        )
     counts = data.test[by].map(data.train[by].value_counts()).fillna(0).to_numpy()
     fig = figure(
         f"training ratings of the {by.removesuffix('_id')}",

@@ -7,12 +7,10 @@ __all__ = ['CachedScore', 'score_and_seconds', 'search_progress', 'search_parame
            'plot_grid', 'repeated_splits']
 
 # %% ../../nbs/evaluation/tuning.ipynb #c002
-import hashlib
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +28,8 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .._cache import memory_of
+from ._measuring import check_frame, check_models
+from ._rows import code_fingerprint, ratings_fingerprint
 from ..help import figure, joblib_memory
 from ..metrics import rmse
 
@@ -57,9 +57,9 @@ def _score_key(estimator, learn: tuple, check: tuple) -> dict:  # of texts and p
     return dict(
         kind=_kind_of(estimator),
         parameters={name: _kind_of(value) for name, value in parameters.items()},
-        learn=_ratings_fingerprint(*learn),
-        check=_ratings_fingerprint(*check),
-        code=_code_fingerprint(),
+        learn=ratings_fingerprint(*learn),
+        check=ratings_fingerprint(*check),
+        code=code_fingerprint(),
     )
 
 
@@ -67,20 +67,6 @@ def _kind_of(value):
     "The name of an estimator's class; whatever is not an estimator stays as it is."
     kind = type(value)
     return f"{kind.__module__}.{kind.__qualname__}" if hasattr(value, "get_params") else value
-
-
-def _ratings_fingerprint(X, y) -> str:  # 32 hexadecimal digits
-    "What tells one table of ratings from another: a hash of the hashes of its rows."
-    rows = pd.util.hash_pandas_object(pd.DataFrame(X).assign(y=np.asarray(y)), index=False)
-    return hashlib.blake2b(rows.to_numpy(), digest_size=16).hexdigest()
-
-
-def _code_fingerprint() -> str:  # 32 hexadecimal digits
-    "A hash of this package's source, so that no score outlives the code that it came from."
-    package = Path(find_spec("thu_big_data_ml").origin).parent
-    sources = sorted(package.rglob("*.py"))
-    code = b"".join(source.read_bytes() for source in sources)
-    return hashlib.blake2b(code, digest_size=16).hexdigest()
 
 # %% ../../nbs/evaluation/tuning.ipynb #c006
 class CachedScore(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -327,6 +313,8 @@ def search_parameters(
     ------
     FloatingPointError
         The training of every candidate diverged.
+    TypeError, ValueError
+        `ratings` or `parameters` is something else.
 
     Examples
     --------
@@ -337,7 +325,13 @@ def search_parameters(
     >>> search.best_params_
     {'estimator__user_damping': 10}
     """
+    check_frame(ratings)
     several = parameters if isinstance(parameters, list) else [parameters]
+    if not any(several) or not all(isinstance(grid, dict) for grid in several):
+        raise ValueError(
+            f"parameters={parameters!r} names nothing to try: give a dict of names to values, "
+            "such as {'n_factors': [8, 16]}, or a list of such."
+        )
     grids = [{f"estimator__{name}": grid[name] for name in grid} for grid in several]
     if options.get("resource", "n_samples") != "n_samples":
         options["resource"] = f"estimator__{options['resource']}"
@@ -424,6 +418,8 @@ def one_standard_error(results: dict, complexity: str = "n_factors") -> int:
     ------
     KeyError
         The parameter was not searched.
+    ValueError
+        No candidate has a score.
 
     References
     ----------
@@ -439,6 +435,8 @@ def one_standard_error(results: dict, complexity: str = "n_factors") -> int:
     """
     mean, std = results["mean_test_score"], results["std_test_score"]
     n_splits = sum(re.fullmatch(r"split\d+_test_score", name) is not None for name in results)
+    if np.isnan(mean).all():
+        raise ValueError("No candidate has a score: there is nothing to choose from.")
     best = np.nanargmax(mean)
     enough = np.flatnonzero(mean >= mean[best] - std[best] / np.sqrt(n_splits - 1))
     names = [name for name in results if _without_prefix(name) == complexity]
@@ -472,12 +470,22 @@ def plot_grid(
     plotly Figure
         One cell a pair of values.
 
+    Raises
+    ------
+    ValueError
+        The table has no such column.
+
     Examples
     --------
     >>> table = pd.DataFrame({"a": [1, 2, 1, 2], "b": [1, 1, 2, 2], "rmse": [0.9, 0.8, 1, 0.7]})
     >>> plot_grid(table, "a", "b").data[0].z.tolist()
     [[0.9, 0.8], [1.0, 0.7]]
     """
+    missing = [name for name in (x, y, "rmse") if name not in table]
+    if missing:
+        raise ValueError(
+            f"The table has no column {missing[0]!r}; it has {', '.join(map(str, table))}."
+        )
     grid = table.pivot_table(index=y, columns=x, values="rmse", aggfunc="min").round(4)
     fig = figure(x, y, xaxis_type="category", yaxis_type="category")
     fig.add_heatmap(
@@ -532,6 +540,11 @@ def repeated_splits(
         A row a model: `rmse` and its `standard_error`, `difference` from the first model and its
         `difference_error`, in stars.
 
+    Raises
+    ------
+    TypeError, ValueError
+        `models` or `ratings` is something else, or there is one split only.
+
     References
     ----------
     Nadeau and Bengio, *Inference for the Generalization Error*, 2003.
@@ -545,6 +558,10 @@ def repeated_splits(
     >>> bool(table.loc["not damped", "difference"] > 0)
     True
     """
+    check_models(models)
+    check_frame(ratings)
+    if n_splits < 2:
+        raise ValueError(f"n_splits must be at least 2 for a standard error, not {n_splits}.")
     splits = ShuffleSplit(n_splits, test_size=test_size, random_state=random_state)
     X, y = ratings.drop(columns="rating"), ratings["rating"]
     how = dict(cv=splits, n_jobs=n_jobs, error_score="raise")
