@@ -22,9 +22,8 @@ class Judged(NamedTuple):
 
 
 def quoted(text: str) -> str:
-    "A text as a message shows it, at most 80 characters of it."
-    text = repr(text[:80])
-    return text if len(text) <= 82 else f"{text[:77]}...{text[0]}"
+    "A text as a message shows it, some 80 characters of it."
+    return repr(text) if len(text) <= 80 else repr(text[:77] + "...")
 
 # %% ../../nbs/data/fields.ipynb #n006
 whole_number = re.compile(r"0|-?[1-9]\d{0,17}", re.ASCII)

@@ -87,8 +87,9 @@ def _damaged(path: str, form: str, error: Exception) -> RatingFileError:
     "An archive that cannot be read to its end, or the error that was found within."
     if isinstance(error, RatingFileError):
         return error
+    said = " ".join(str(error).split())[:80]
     return RatingFileError(
-        f"{path}: the {form} file is damaged or cut short ({str(error)[:80]}). Download it again."
+        f"{path}: the {form} file is damaged or cut short ({said}). Download it again."
     )
 
 # %% ../../nbs/data/forms.ipynb #n007

@@ -222,15 +222,13 @@ def _said_of_count(fields: list[str], layout: Layout) -> str:
         return "a movie is named, which stands in a line of its own as a whole number and a colon"
     if len(fields) == 1 and names_movie(fields[0]) and not layout.by_movie:
         return "a movie is named as in the archive, whose first line names one, too"
-    return (
-        f"{len(fields)} fields where {len(layout.names)} were expected ({' '.join(layout.names)})"
-    )
+    return f"{_count(fields)} where {len(layout.names)} were expected ({' '.join(layout.names)})"
 
 
 def line_at(text: bytes, number: int) -> str:
     "A line by its number, from 1."
     line = next(islice(io.BytesIO(text), number - 1, None), b"")
-    return line[:10_000].decode("utf-8", "surrogateescape").strip()
+    return line[:10_000].decode("utf-8", "surrogateescape").strip(" \t\n")
 
 
 def _plain_lines(path, text: bytes, layout: Layout) -> Iterator[tuple[int, list[str]]]:

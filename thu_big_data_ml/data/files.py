@@ -89,13 +89,13 @@ def _cure(
     if name == "rating" and wrong.sum() > 1 and share >= 0.02:
         values = judged.values[codes]
         values = values[np.isfinite(values)]
-        if len(values):
-            low, high = values.min(), values.max()
+        low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
+        if low < high and (high <= 100 or not guessed):
             cures.append(
                 f"{wrong.sum():,} of {len(wrong):,} ratings are so, and they run from {low:g} to "
                 f"{high:g}: if that is their scale, say rating_scale=({low:g}, {high:g})"
             )
-    if guessed and share > 0.5:
+    if guessed and share > 0.2:
         cures.append(
             f"{wrong.sum():,} of {len(wrong):,} lines have such a {name}, and the file has no "
             f"header: if its columns stand in another order than {' '.join(our_columns)}, "
