@@ -11,7 +11,9 @@ import hashlib
 import importlib.util
 import os
 import stat
+import tempfile
 import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -31,14 +33,17 @@ def data_folder() -> Path:  # absolute path; it need not exist yet
     checkout = Path(importlib.util.find_spec("thu_big_data_ml").origin).parents[1]
     if (checkout / "settings.ini").is_file() and (checkout / "nbs").is_dir():
         return checkout / "data"
-    return platformdirs.user_data_path("thu_big_data_ml")
+    folder = platformdirs.user_data_path("thu_big_data_ml")
+    # without a home it begins with a literal "~"
+    return folder if folder.is_absolute() else Path(tempfile.gettempdir(), "thu_big_data_ml")
 
 # %% ../nbs/files_and_devices.ipynb #n005
 @contextmanager
 def write_whole(path: str | Path):
     "Yield a temporary path beside `path`, and rename it to `path` only if the block succeeds."
-    target, unfinished = Path(os.path.realpath(path)), None
+    target, unfinished = Path(path), None
     try:
+        target = Path(os.path.realpath(path))
         mode = _mode_to_keep(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_over(target)
@@ -97,12 +102,7 @@ def _new_unfinished(target: Path) -> tuple[Path, BinaryIO]:
 
 def _remove_left_over(target: Path):
     "Remove temporary files of `target` whose processes are gone."
-    stem = _stem_of_unfinished(target)
-    for name in os.listdir(target.parent):
-        middle = name.removeprefix(stem).removesuffix(".part")
-        left = target.with_name(name)
-        if name != f"{stem}{middle}.part" or not _is_hex(middle) or not left.is_file():
-            continue
+    for left in _unfinished_of(target):
         with suppress(OSError):  # in use, or of another user
             if fcntl is None:
                 left.unlink()
@@ -110,6 +110,17 @@ def _remove_left_over(target: Path):
             with open(left, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 left.unlink()
+
+
+def _unfinished_of(target: Path) -> Iterator[Path]:
+    "The temporary files of `target`, in use or left over."
+    stem, names = _stem_of_unfinished(target), []
+    with suppress(OSError):  # a folder may be open for writing, but not for reading
+        names = os.listdir(target.parent)
+    for name in names:
+        middle = name.removeprefix(stem).removesuffix(".part")
+        if name == f"{stem}{middle}.part" and _is_hex(middle) and (target.parent / name).is_file():
+            yield target.parent / name
 
 
 def _is_hex(text: str) -> bool:
@@ -125,6 +136,7 @@ _faults = {  # errno -> what is lacking, and the cure
     errno.EACCES: ("you may not write there", "Change that, or choose another folder"),
     errno.EPERM: ("you may not write there", "Change that, or choose another folder"),
     errno.EROFS: ("the disk is read-only", _another),
+    errno.ENOENT: ("its folder is gone or cannot be made", _another),
     errno.ENOTDIR: ("a part of its path is a file, not a folder", _another),
     errno.EEXIST: ("a part of its path is a file, not a folder", _another),
     errno.ELOOP: ("its symbolic links lead in a circle", _another),
@@ -142,7 +154,7 @@ def write_error(
     fault, cure = _faults.get(error.errno or 0, (error.strerror or str(error), _another))
     if error.errno is None:  # NumPy's way to say so
         fault = f"{fault}; the disk may be full"
-    if Path(path).is_relative_to(data_folder()):
+    if cure.endswith("another folder") and Path(path).is_relative_to(data_folder()):
         cure = f"{cure}, which THU_BIG_DATA_ML_DATA can name"
     said = type(OSError(error.errno, ""))(f"{Path(path)}: cannot be written, {fault}. {cure}.")
     said.errno = error.errno
