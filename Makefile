@@ -44,7 +44,7 @@ slow: $(READY) ## the long studies: tests marked slow, and the notebooks' slow c
 	$(PY) assets/execute_notebooks.py --slow
 
 faults: $(READY) ## the attacks at length: kills, damaged files, mutated inputs, small frames; FAULTS_SEED=1 for others; an hour
-	FAULTS=long $(PY) -m pytest -q -n $(JOBS) tests/test_faults_*.py
+	FAULTS=long $(PY) -m pytest -q -n $(JOBS) tests/test_faults_*.py tests/test_oracles.py
 
 notebooks: $(READY) ## execute every notebook in place and export
 	$(PY) assets/execute_notebooks.py

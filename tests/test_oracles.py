@@ -130,14 +130,14 @@ def plain_average(weights, slack, deviations, k, damping):
     """
     size = abs(weights)
     k = min(k or len(size), len(size))
-    border = np.sort(size)[::-1][k - 1]
-    sure = size > border + slack + slack.max()
-    open_ = ~sure & (size >= border - slack - slack.max())
+    least, border, most = (np.sort(s)[::-1][k - 1] for s in (size - slack, size, size + slack))
+    sure = size - slack > most
+    open_ = ~sure & (size + slack >= least)
     left = k - sure.sum()
     pulls = np.sort((np.sign(weights) * deviations)[open_])
     top, bottom = (weights * deviations)[sure].sum(), size[sure].sum()
     total = bottom + left * border
-    doubt = slack[sure | open_].sum()
+    doubt = slack[sure].sum() + (slack + abs(size - border))[open_].sum()
     if total == 0 and doubt == 0:
         return None
     if doubt > 0.01 * total:
@@ -178,7 +178,6 @@ def oriented(kind, A):
     return A if kind is UserCF else A.T
 
 
-@pytest.mark.xfail(strict=False, reason="negative='drop' is ignored for negative ratings")
 @pytest.mark.parametrize("kind", [UserCF, ItemCF])
 def test_neighbours_predict_what_the_formula_says(kind):
     """Predictions agree to float32 rounding, over options, ratings and the ways to similarities.
@@ -597,7 +596,7 @@ def test_sweeps_leave_the_joint_distribution_as_it_is(name):
     assert kstest(np.concatenate(centers), "norm").pvalue > 1e-8
 
 
-@pytest.mark.slow
+@pytest.mark.skipif(trials(1, 0), reason="takes half an hour: make faults")
 @pytest.mark.parametrize("name", variants)
 def test_ranks_of_the_truth_among_draws_are_uniform(name):
     """Simulation-based calibration: from the usual start, the truth is one draw among others.
@@ -607,7 +606,7 @@ def test_ranks_of_the_truth_among_draws_are_uniform(name):
     """
     rng = np.random.default_rng([SEED, 99, *name.encode()])
     model, ranks = SmallModel(rng, **variants[name]), {}
-    for _ in range(trials(40, 400)):
+    for _ in range(400):
         model.draw()
         truth, drawn = ranked(model), []
         for side in (model.state.users, model.state.movies):
