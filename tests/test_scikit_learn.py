@@ -122,6 +122,7 @@ def test_what_cannot_hold_for_pairs_is_listed(name):
     hold(quick(estimators[name]), refusals)
 
 
+@pytest.mark.filterwarnings("ignore:After . (epochs|sweeps):UserWarning")  # so few on purpose
 @pytest.mark.parametrize("name", estimators)
 def test_everything_holds_for_numbers_made_into_pairs(name):
     model = quick(estimators[name])
