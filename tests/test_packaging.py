@@ -11,6 +11,7 @@ import sys
 import tarfile
 import zipfile
 from configparser import ConfigParser
+from importlib import metadata
 from pathlib import Path
 
 import joblib
@@ -144,6 +145,21 @@ def test_versions_agree():
     assert thu_big_data_ml.__version__ == version
     assert re.search(rf"^## {re.escape(version)}\b", (root / "CHANGELOG.md").read_text(), re.M)
     assert f"version: {version}\n" in (root / "CITATION.cff").read_text()
+
+
+def test_every_requirement_stands_under_its_licence():
+    settings = ConfigParser(delimiters=["="])
+    settings.read(root / "settings.ini", encoding="utf-8")
+    lists = [settings["DEFAULT"][f"{part}requirements"] for part in ("", "sample_", "jax_")]
+    needed = {re.match(r"[\w-]+", line)[0] for line in " ".join(lists).split()}
+    section = (root / "README.md").read_text().partition("## Licences")[2]
+    rows = re.findall(r"^\| ([\w. ]+) \| (.+) \|$", section, re.M)
+    named = {name: licence for licence, names in rows for name in re.findall(r"[\w-]+", names)}
+    assert needed <= named.keys(), sorted(needed - named.keys())
+    for name in needed:
+        found = metadata.metadata(name)
+        told = found["License-Expression"] or " ".join(found.get_all("Classifier", []))
+        assert ("GPL" in named[name]) == ("GPL" in told.replace("LGPL", "")), name
 
 
 def test_the_readme_links_work_outside_the_repository():
