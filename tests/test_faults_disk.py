@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -461,16 +462,45 @@ def test_a_cache_without_a_place_returns_results_and_warns_once(tmp_path):
         (tmp_path / "gone").rename(tmp_path / f"moved {time.time_ns()}")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
-def test_a_read_only_folder_is_told(tmp_path):
-    tmp_path.chmod(0o555)
-    try:
-        with pytest.raises(PermissionError, match="you may not write there"):
-            write_whole(tmp_path / "a").__enter__()
-        with pytest.warns(UserWarning, match="you may not write there"):
-            assert same(memory_of(tmp_path / "cache").cache(table)(1), table(1))
-    finally:
-        tmp_path.chmod(0o755)
+def without_root() -> list[str]:
+    "What a command begins with, so that permissions hold for it."
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may write everywhere, and there is no setpriv")
+    rights = "-dac_override,-dac_read_search,-fowner"
+    return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+
+
+@posix
+def test_what_may_not_be_written_is_told_and_kept(tmp_path):
+    code = """if True:
+        import sys
+        from thu_big_data_ml._files_and_devices import write_whole
+        for path in sys.argv[1:]:
+            try:
+                with write_whole(path) as unfinished:
+                    unfinished.write_text("new")
+                print("written")
+            except PermissionError as error:
+                print(error)"""
+    for folder, mode in (("closed", 0o555), ("open", 0o755), ("blind", 0o333)):
+        (tmp_path / folder).mkdir()
+        for name in ("file", "protected"):
+            (tmp_path / folder / name).write_text("old")
+        (tmp_path / folder / "protected").chmod(0o444)
+        (tmp_path / folder).chmod(mode)
+    asked = ["closed/file", "closed/new", "closed/sub/new", "open/protected", "blind/file"]
+    paths = [str(tmp_path / name) for name in asked]
+    command = [*without_root(), sys.executable, "-c", code, *paths]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    for folder in tmp_path.iterdir():
+        folder.chmod(0o755)
+    for path, line in zip(paths[:4], done.stdout.splitlines()[:4], strict=True):
+        assert line.startswith(f"{path}: cannot be written, you may not write there."), done
+    assert done.stdout.endswith("written\n")
+    found = [path.read_text() for path in sorted(tmp_path.glob("*/*"))]
+    assert found == ["new", "old", "old", "old", "old", "old"], found
 
 
 @posix
