@@ -1,17 +1,22 @@
 "Models and checkpoints that are damaged, foreign or hostile: one sentence, or the right answer."
 
+import errno
 import hashlib
 import io
 import json
 import os
 import pickle
 import re
+import signal
+import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from trials import SEED, trials
 
 from thu_big_data_ml import (
@@ -26,7 +31,9 @@ from thu_big_data_ml import (
     synthetic_ratings,
 )
 from thu_big_data_ml._array_files import read_arrays, write_arrays
+from thu_big_data_ml.estimators import _checkpoints
 from thu_big_data_ml.estimators.contract import RatingEstimator
+from thu_big_data_ml.factorization import _training
 
 DIGITS = 64  # of the digest, at the end of a file
 
@@ -343,6 +350,8 @@ def other_array(rng, array):
     kind = array.dtype.kind
     extremes = {
         "f": [np.nan, np.inf, -np.inf, 1e38, -1.0, 0.0, 6e4],
+        "u": [0, 1, 255],
+        "b": [True, False],
         "i": [-1, 2**31 - 1, -(2**31), 10**6, 0, 1],
         "U": ["", "\0", "~~~~", "0"],
         "M": [np.datetime64("NaT"), np.datetime64("9999-01-01"), np.datetime64("1000-01-01")],
@@ -523,3 +532,203 @@ def test_what_cannot_be_loaded_is_not_saved(data, tmp_path):
     with pytest.raises(ValueError, match="user_bias_ has values"):
         model.save(tmp_path / "model.npz")
     assert list(tmp_path.iterdir()) == []
+
+
+# Checkpoints
+
+trained = {
+    "als": ALSFactorization(2, n_epochs=25, random_state=0),
+    "sgd": SGDFactorization(2, n_epochs=25, random_state=0),
+    "adamw": MatrixFactorizationRegressor(2, n_epochs=25, device="cpu", random_state=0),
+    "batches": MatrixFactorizationRegressor(
+        2, n_epochs=12, batch_size=64, device="cpu", random_state=0
+    ),
+    "gibbs": GibbsFactorization(2, time="drift", n_chains=1, n_sweeps=24, random_state=0),
+}
+
+
+def with_checkpoint(name, path):
+    return clone(trained[name]).set_params(checkpoint=path)
+
+
+@pytest.mark.parametrize("name", trained)
+def test_a_changed_checkpoint_is_refused_or_harms_nobody(name, data, tmp_path):
+    path, number = tmp_path / "training.npz", list(trained).index(name)
+    with_checkpoint(name, path).fit(data.train)
+    whole = path.read_bytes()
+    arrays, settings = opened(path)
+    refusals = 0
+    for n in range(trials(8, 1500)):
+        rng = np.random.default_rng([SEED, 5, number, n])
+        held, told = dict(arrays), settings
+        one = rng.choice(list(held))
+        change = rng.integers(4)
+        if change == 0:
+            del held[one]
+        elif change == 1:
+            told = changed_settings(rng, told)
+        else:
+            held[one] = other_array(rng, held[one])
+        write_arrays(path, held, told, "checkpoint")
+        before = path.read_bytes()
+        try:
+            with np.errstate(all="ignore"):
+                use(with_checkpoint(name, path).fit(data.train))
+        except (ValueError, FloatingPointError) as error:
+            refusals += 1
+            assert "training.npz" in str(error) or isinstance(error, FloatingPointError)
+            assert path.read_bytes() == before  # what is refused is not overwritten
+    assert refusals > 2
+    path.write_bytes(whole)
+    again = with_checkpoint(name, path).fit(data.train)
+    assert np.array_equal(again.predict(data.test), trained_alone(name, data).predict(data.test))
+
+
+alone: dict = {}
+
+
+def trained_alone(name, data):
+    "The model that no file had to do with."
+    if name not in alone:
+        alone[name] = clone(trained[name]).fit(data.train)
+    return alone[name]
+
+
+@pytest.mark.parametrize("name", ["als", "gibbs"])
+def test_a_damaged_checkpoint_is_left_as_it_is(name, data, tmp_path):
+    path = tmp_path / "training.npz"
+    with_checkpoint(name, path).fit(data.train)
+    whole, rng = path.read_bytes(), np.random.default_rng([SEED, 6])
+    for _ in range(trials(10, 500)):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"training.npz.*left as it was; to begin anew, name"):
+            with_checkpoint(name, path).fit(data.train)
+        assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("name", ["adamw", "gibbs"])
+def test_a_disk_that_is_full_does_not_end_a_training(name, data, tmp_path, monkeypatch):
+    path, calls = tmp_path / "training.npz", []
+    real = _checkpoints.write_arrays
+
+    def write(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            return real(*args)
+        raise OSError(errno.ENOSPC, f"{path}: cannot be written, the disk is full.")
+
+    monkeypatch.setattr(_checkpoints, "write_arrays", write)
+    with pytest.warns(UserWarning, match=r"training.npz.*disk is full.*goes on") as said:
+        model = with_checkpoint(name, path).fit(data.train)
+    files = {warning.filename for warning in said}
+    assert files == {__file__} and len(calls) > 1
+    assert np.array_equal(model.predict(data.test), trained_alone(name, data).predict(data.test))
+    monkeypatch.undo()
+    again = with_checkpoint(name, path).fit(data.train)  # from the last good one
+    assert np.array_equal(again.predict(data.test), model.predict(data.test))
+
+
+def test_ctrl_c_with_a_checkpoint_that_cannot_be_written_says_so(data, tmp_path, monkeypatch):
+    def write(*args):
+        raise OSError(errno.EACCES, "may not be written.")
+
+    real = _training.run_epoch
+
+    def run_epoch(solver, number, *args):
+        if number == 3:
+            signal.raise_signal(signal.SIGINT)
+        return real(solver, number, *args)
+
+    monkeypatch.setattr(_checkpoints, "write_arrays", write)
+    monkeypatch.setattr(_training, "run_epoch", run_epoch)
+    with (
+        pytest.warns(UserWarning, match="may not be written"),
+        pytest.raises(KeyboardInterrupt) as e,
+    ):
+        with_checkpoint("sgd", tmp_path / "training.npz").fit(data.train)
+    assert "after epoch 4" in str(e.value) and "nothing is kept" in str(e.value)
+
+
+def test_two_trainings_do_not_overwrite_each_other(data, tmp_path, monkeypatch):
+    path, real = tmp_path / "training.npz", _training.run_epoch
+    other = ALSFactorization(3, n_epochs=10, validation_fraction=0, checkpoint=path)
+
+    def run_epoch(solver, number, *args):
+        if number == 15:
+            with monkeypatch.context() as patch:
+                patch.setattr(_training, "run_epoch", real)
+                path.unlink()
+                other.fit(data.train)
+        return real(solver, number, *args)
+
+    monkeypatch.setattr(_training, "run_epoch", run_epoch)
+    with pytest.warns(UserWarning, match="another training has written this checkpoint"):
+        model = with_checkpoint("sgd", path).set_params(validation_fraction=0).fit(data.train)
+    assert len(model.history_) == 25
+    monkeypatch.undo()
+    assert len(other.fit(data.train).history_) == 10  # its file is its own
+
+
+def test_files_beside_a_checkpoint_have_its_whole_name(tmp_path):
+    names = {_checkpoints.beside(tmp_path / n, "refit").name for n in ("a.1", "a.2", "a.npz", "a")}
+    assert names == {"a.1.refit.npz", "a.2.refit.npz", "a.refit.npz"}
+
+
+KILLED = """
+import sys
+import numpy as np
+import test_faults_saved as faults
+name, path = sys.argv[1:]
+data = faults.synthetic_ratings(24, 18, 220, random_state=0)
+print("started", flush=True)
+model = faults.with_checkpoint(name, path).fit(data.train)
+np.save(path + ".npy", model.predict(data.test))
+"""
+
+
+@pytest.mark.parametrize("name", trials(["adamw", "gibbs"], list(trained)))
+def test_trainings_killed_at_random_moments_end_as_if_nothing_had_happened(name, data, tmp_path):
+    path, tests = tmp_path / "training.npz", os.path.dirname(__file__)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([tests, *sys.path])}
+    rng = np.random.default_rng([SEED, 7, list(trained).index(name)])
+    command = [sys.executable, "-W", "error::UserWarning", "-c", KILLED, name, str(path)]
+    for _ in range(trials(1, 30)):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0, 0.3))
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    expected = trained_alone(name, data).predict(data.test)
+    assert np.array_equal(np.load(f"{path}.npy"), expected)
+
+
+# Bounds
+
+
+@pytest.mark.skipif(os.environ.get("FAULTS") != "long", reason="kernels take minutes to compile")
+def test_kernels_stay_within_their_arrays(tmp_path):
+    "The same hostile files, where every index of every kernel is checked."
+    environment = os.environ | {
+        "NUMBA_BOUNDSCHECK": "1",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "FAULTS": "short",
+        "FAULTS_SEED": str(SEED + 1),
+    }
+    chosen = "right_digest or right_index or same_after_a_file or changed_checkpoint"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        chosen,
+        __file__,
+    ]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
