@@ -50,6 +50,7 @@ def _decode_other(raw: bytes, path: Path) -> str:
             return raw.decode(guess["encoding"])
         except (UnicodeDecodeError, LookupError):
             pass  # refused below
+    _refuse_mixture(lines, path)
     raise RatingFileError(
         f"{path}:{1 + lines.index(telling[0])}: the encoding is neither UTF-8 nor surely another "
         f"(the best guess is {guess['encoding']}). Save the file as UTF-8."

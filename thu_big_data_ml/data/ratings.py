@@ -12,7 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from ._guards import check_cells, check_parts, check_split, resolve_duplicates
+from thu_big_data_ml.data._guards import (
+    check_cells,
+    check_parts,
+    check_split,
+    check_titles,
+    check_users,
+    generator_of,
+    resolve_duplicates,
+    warn_of_known_pairs,
+)
 from ._sparse import positions
 
 # %% ../../nbs/data/ratings.ipynb #c011
@@ -149,12 +158,26 @@ class RatingData:
         -------
         RatingData
             The movies are those rated, in train or in test.
+
+        Raises
+        ------
+        ValueError
+            Users are not sorted or not all there, or one movie has two titles.
+
+        Warns
+        -----
+        UserWarning
+            Test holds a pair that train holds too.
         """
-        both = pd.concat([train[["user_id", "movie_id"]], test[["user_id", "movie_id"]]])
-        user_ids = np.unique(both["user_id"]) if user_ids is None else user_ids
-        movie_ids = np.unique(both["movie_id"])
+        both = pd.concat(
+            [train[["user_id", "movie_id"]], test[["user_id", "movie_id"]]], ignore_index=True
+        )
+        warn_of_known_pairs(both)
+        rated = np.sort(both["user_id"].unique())
+        user_ids = rated if user_ids is None else check_users(user_ids, rated)
+        movie_ids = np.sort(both["movie_id"].unique())
         movies = pd.DataFrame(dict(movie_id=movie_ids))
-        movies = movies.merge(titles.drop_duplicates("movie_id"), how="left", on="movie_id")
+        movies = movies.merge(check_titles(titles, movie_ids), how="left", on="movie_id")
         scale = float(train["rating"].min()), float(train["rating"].max())
         return cls(train, test, movies, user_ids, movie_ids, scale, name, best_rmse)
 
@@ -201,7 +224,7 @@ def split_ratings(
     Parameters
     ----------
     ratings : DataFrame
-        With columns `user_id` and `date`, unless the order is random.
+        With columns `user_id` and `date`, unless the order is random; one row a pair.
     test_size : float, default 0.2
         Share of test ratings, between 0 and 1: expected if the order is random, else of all
         ratings or of each user's, rounded down.
@@ -218,7 +241,8 @@ def split_ratings(
     Raises
     ------
     ValueError
-        A part would be empty, or a date is missing.
+        A part would be empty, a date is missing, or a pair of user and movie is rated twice, so
+        that it could be in train and in test.
 
     Examples
     --------
@@ -229,7 +253,9 @@ def split_ratings(
     [2]
     """
     check_split(ratings, test_size, order)
-    rng = np.random.default_rng(random_state)
+    if {"user_id", "movie_id"} <= set(ratings):
+        resolve_duplicates(ratings)  # refused: one could be in train and the other in test
+    rng = generator_of(random_state)
     if order == "random":
         held_out = rng.random(len(ratings)) < test_size
     else:

@@ -9,6 +9,7 @@ __all__ = ['load_ratings']
 import importlib.util
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pandas.api.types import is_integer_dtype
 
 from .._files_and_devices import write_whole
 from ._folders import look_into
-from ._guards import resolve_duplicates
+from ._guards import any_repeated, check_split, resolve_duplicates
 from ._layouts import check_order, existing_file, line_of, netflix_files
 from ._sparse import positions
 from ._texts import warn
@@ -141,7 +142,9 @@ def _load_split_folder(folder: Path, split: dict, options: dict) -> RatingData:
     titles = _titles_beside(paths[0], both)
     if not len(titles):
         warn(f"{folder}: there is no movie_titles.txt, so titles are unknown.")
-    return RatingData.from_splits(train, test, titles, user_ids, name=folder.name)
+    with warnings.catch_warnings():  # said already, with file and line
+        warnings.filterwarnings("ignore", ".*test pairs that train also holds", UserWarning)
+        return RatingData.from_splits(train, test, titles, user_ids, name=folder.name)
 
 
 def _known_users(
@@ -166,8 +169,8 @@ def _known_users(
 
 def _warn_of_known_pairs(paths: list[Path], tables: list[pd.DataFrame], both, options: dict):
     "Warn of test pairs that train also holds."
-    known = both.duplicated(_pair)
-    if known.any():
+    if any_repeated(both["user_id"], both["movie_id"]):
+        known = both.duplicated(_pair)
         warn(
             f"{_place(paths, tables, int(np.argmax(known)), options)}: the first of "
             f"{known.sum():,} test pairs that train also holds; a model can look them up. "
@@ -288,6 +291,7 @@ def load_ratings(
     options: dict = dict(rating_scale=rating_scale, duplicates=duplicates, columns=columns)
     if duplicates not in ("error", "last", "mean"):
         raise ValueError(f"duplicates must be 'error', 'last' or 'mean', not {duplicates!r}.")
+    check_split(pd.DataFrame(dict(date=[])), test_size, order)  # before anything slow
     path = _path_of(source)
     if source == "synthetic":
         return _made(split, rating_scale)

@@ -6,10 +6,13 @@
 __all__ = ['synthetic_ratings']
 
 # %% ../../nbs/data/synthetic.ipynb #c002
+import numbers
+
 import numpy as np
 import pandas as pd
 
 from ._columns import columns
+from ._guards import generator_of
 from ._sparse import blocks
 from .ratings import RatingData, split_ratings
 
@@ -130,12 +133,19 @@ def synthetic_ratings(
     >>> synthetic_ratings(40, 30, 500, random_state=1)
     RatingData('synthetic': 40 users x 29 movies, 399 train + 101 test ratings of 1 to 5)
     """
-    if not 0 < n_ratings <= 0.6 * n_users * n_movies:
+    for name, count in dict(
+        n_users=n_users, n_movies=n_movies, n_ratings=n_ratings, n_factors=n_factors
+    ).items():
+        if isinstance(count, bool) or not (isinstance(count, numbers.Integral) and count > 0):
+            raise ValueError(f"{name} must be a whole number of at least 1, not {count!r}.")
+    if isinstance(noise, bool | str) or not 0 < noise < np.inf:
+        raise ValueError(f"noise must be a number of stars above 0, not {noise!r}.")
+    if n_ratings > 0.6 * n_users * n_movies:
         raise ValueError(
             f"n_ratings must lie between 1 and 60 % of {n_users} x {n_movies} cells, "
             f"not {n_ratings}."
         )
-    rng = np.random.default_rng(random_state)
+    rng = generator_of(random_state)
     appeal = rng.standard_normal(n_movies)
     activity = _draw_activity(n_users, n_movies, n_ratings, rng)
     u, i = _draw_pairs(activity, 1.5 * appeal, rng)
