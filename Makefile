@@ -45,6 +45,9 @@ slow: $(READY) ## the long studies: tests marked slow, and the notebooks' slow c
 
 faults: $(READY) ## the attacks at length: kills, damaged files, mutated inputs, small frames; FAULTS_SEED=1 for others; an hour
 	FAULTS=long $(PY) -m pytest -q -n $(JOBS) tests/test_faults_*.py tests/test_oracles.py
+	@$(PY) -c "import atheris" 2> /dev/null || { echo "No coverage-guided fuzzing: .venv/bin/pip install atheris"; exit 0; }; \
+	mkdir -p results; for reader in ratings titles arrays; do \
+	$(PY) tests/fuzz_readers.py $$reader -max_total_time=300 -max_len=600 -artifact_prefix=results/ || exit 1; done
 
 notebooks: $(READY) ## execute every notebook in place and export
 	$(PY) assets/execute_notebooks.py
