@@ -506,6 +506,12 @@ def naive_id(text):
     return int(text.removesuffix(".0")) if whole and text not in ("-0", "-0.0") else None
 
 
+def naive_text(text):
+    "An id in a column of texts; None if it is missing or a number with a point."
+    number = "." in text and text.lstrip("+-").replace(".", "", 1).isdigit()
+    return None if text.lower() in ("", "nan", "na") or number or not text.isprintable() else text
+
+
 def naive_rating(text):
     digits = text.lstrip("+-") if len(text.lstrip("+-")) + 1 >= len(text) else "x"
     if not digits.isascii() or not digits.replace(".", "", 1).isdigit():
@@ -566,7 +572,7 @@ def naive_rows(form, lines):
             while not names[-1]:
                 names.pop()
             if form == "texts":
-                names = ["text user" if name == "user" else name for name in names]
+                names[0] = f"text {names[0]}"
             continue
         while len(fields) > len(names) * (form != "archive") and not fields[-1]:
             fields.pop()
@@ -578,8 +584,9 @@ def naive_rows(form, lines):
             wrong.add(number)
             continue
         row = dict(zip(names, fields))
-        user = row.get("text user") or naive_id(row.get("user", ""))
-        item = movie if form == "archive" else naive_id(row.get("movie", ""))
+        user = naive_text(row.get("text user", "")) or naive_id(row.get("user", ""))
+        item = naive_text(row.get("text movie", "")) or naive_id(row.get("movie", ""))
+        item = movie if form == "archive" else item
         values = [user, item, naive_rating(row.get("rating", ""))]
         when = row.get("date", row.get("seconds"))
         if when is not None:

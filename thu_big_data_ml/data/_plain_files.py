@@ -143,12 +143,25 @@ def _dates(buf: np.ndarray, starts: np.ndarray, ends: np.ndarray):  # datetime64
     if width.min() == 9 or buf[starts[0] + 4] != DASH:
         return _whole_numbers(buf, starts, ends).astype("datetime64[s]"), "seconds"
     _demand((buf[starts + 4] == DASH).all() and (buf[starts + 7] == DASH).all())
-    digits = [buf[starts + k] - np.uint8(ZERO) for k in (0, 1, 2, 3, 5, 6, 8, 9)]
-    _demand(max(d.max() for d in digits) <= 9)
-    a, b, c, d, e, f, g, h = (d.astype(np.int64) for d in digits)
-    year, month, day = 1000 * a + 100 * b + 10 * c + d, 10 * e + f, 10 * g + h
+    number = np.zeros(len(starts), np.int32)  # 20050906
+    for k in (0, 1, 2, 3, 5, 6, 8, 9):
+        digit = buf[starts + k] - np.uint8(ZERO)
+        _demand(digit.max() <= 9)
+        number = 10 * number + digit
+    first = number.min()
+    _demand(number.max() - first < 1_000_000)  # within a century
+    number -= first
+    met = np.flatnonzero(np.bincount(number))
+    day_of = np.zeros(number.max() + 1, "datetime64[s]")
+    day_of[met] = _days(met + first)
+    return day_of[number], "days"
+
+
+def _days(numbers: np.ndarray) -> np.ndarray:  # datetime64[s]
+    "Days from numbers such as 20050906."
+    year, month, day = numbers // 10_000, numbers // 100 % 100, numbers % 100
     _demand(year.min() >= 1 and month.min() >= 1 and month.max() <= 12 and day.min() >= 1)
     months = (12 * (year - 1970) + month - 1).astype("datetime64[M]")
     days = months.astype("datetime64[D]") + (day - 1)
     _demand((days.astype("datetime64[M]") == months).all())
-    return days.astype("datetime64[s]"), "days"
+    return days.astype("datetime64[s]")
