@@ -1,7 +1,4 @@
-"""Folders, titles and frames that were read wrongly; each test says what is right.
-
-A test that is expected to fail is a fault that is known and not yet mended.
-"""
+"""Folders, titles and frames that were read wrongly; each test says what is right."""
 
 import re
 import warnings
@@ -19,11 +16,6 @@ from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.data.titles import read_movie_titles, read_users
 
 PAIR = ["user_id", "movie_id"]
-
-
-def fault(reason):
-    "A test that fails until the fault is mended."
-    return pytest.mark.xfail(strict=True, reason=f"trust: {reason}")
 
 
 LINES = "userId,movieId,rating\n" + "".join(
@@ -82,11 +74,20 @@ def test_a_movielens_folder(tmp_path):
     refused_or_read(tmp_path, "ratings.csv")
 
 
-@fault("a DataFrame is taken for a path")
-def test_a_data_frame():
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_data_frame_is_refused_with_its_cure(library):
     rows = [line.split(",") for line in LINES.splitlines()[1:]]
     frame = pd.DataFrame(rows, columns=["user_id", "movie_id", "rating"]).astype(int)
-    refused_or_read(frame, "DataFrame")
+    titles = pd.DataFrame(dict(movie_id=[10], year=[1995], title=["Heat"]))
+    data = RatingData.from_splits(*split_ratings(frame), titles)
+    assert len(data.train) + len(data.test) == 25
+    other = pytest.importorskip(library)
+    tables = dict(pandas=frame)
+    if library != "pandas":
+        columns = {name: frame[name].to_numpy() for name in frame}
+        tables[library] = other.DataFrame(columns) if library == "polars" else other.table(columns)
+    with pytest.raises(TypeError, match="not a (DataFrame|Table).*split_ratings.*from_splits"):
+        load_ratings(tables[library])
 
 
 # Folders

@@ -313,9 +313,16 @@ def load_ratings(
 def _path_of(source: str | Path) -> Path:
     "Where a source is; `TypeError` for what is neither a name nor a path."
     if not isinstance(source, str | os.PathLike) or not str(source).strip():
+        kind = repr(source) if isinstance(source, str) else f"a {type(source).__name__}"
+        cure = ""
+        if hasattr(source, "columns"):
+            cure = (
+                " A table needs no file: model.fit(table) takes it, and split_ratings(table) with "
+                "RatingData.from_splits(train, test, titles) makes of it what load_ratings returns."
+            )
         raise TypeError(
             "source must be 'sample', 'netflix', 'synthetic' or the path of a folder or a file, "
-            f"not {type(source).__name__ if not isinstance(source, str) else repr(source)}."
+            f"not {kind}.{cure}"
         )
     if source in ("netflix", "sample"):
         return data_path / source
