@@ -118,6 +118,15 @@ COPIES = [
 ]
 
 
+def test_bytes_that_are_no_text_are_refused_by_line(tmp_path):
+    path = tmp_path / "movie_titles.txt"
+    path.write_bytes(b"1,2003,Heat\n2,2003,ivil\x8d\x85\x9e\x8b\xdc\x96\x1a\x9enet\n3,1999,\xe9\n")
+    with pytest.raises(
+        RatingFileError, match=r"movie_titles.txt:2: .*neither UTF-8.*Save the file"
+    ):
+        read_movie_titles(path)
+
+
 @pytest.mark.parametrize("name", COPIES)
 def test_a_second_copy_of_a_part_is_never_read(tmp_path, name):
     first = write_archive(tmp_path, "2:\n4,3,2005-02-01\n5,3,2005-02-01\n")

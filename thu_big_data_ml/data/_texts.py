@@ -45,7 +45,7 @@ def _decode_other(raw: bytes, path: Path) -> str:
                 f"{guess['encoding']}. Save it as UTF-8 if {quoted(_western(telling[0]))} is wrong."
             )
         return western
-    if (guess["confidence"] or 0) >= _sure:
+    if guess["encoding"] and (guess["confidence"] or 0) >= _sure:
         try:
             return raw.decode(guess["encoding"])
         except (UnicodeDecodeError, LookupError):
@@ -53,7 +53,7 @@ def _decode_other(raw: bytes, path: Path) -> str:
     _refuse_mixture(lines, path)
     raise RatingFileError(
         f"{path}:{1 + lines.index(telling[0])}: the encoding is neither UTF-8 nor surely another "
-        f"(the best guess is {guess['encoding']}). Save the file as UTF-8."
+        f"(the best guess is {guess['encoding'] or 'no text'}). Save the file as UTF-8."
     )
 
 
