@@ -436,7 +436,7 @@ def one_standard_error(results: dict, complexity: str = "n_factors") -> int:
     mean, std = results["mean_test_score"], results["std_test_score"]
     n_splits = sum(re.fullmatch(r"split\d+_test_score", name) is not None for name in results)
     if np.isnan(mean).all():
-        raise ValueError("No candidate has a score: there is nothing to choose from.")
+        raise ValueError("Every score is NaN: there is nothing to choose from.")
     best = np.nanargmax(mean)
     enough = np.flatnonzero(mean >= mean[best] - std[best] / np.sqrt(n_splits - 1))
     names = [name for name in results if _without_prefix(name) == complexity]
