@@ -539,7 +539,7 @@ def test_under_a_limit_of_the_process_predictions_are_the_same_or_refused():
         from thu_big_data_ml.neighbors import _neighbourhood
         warnings.simplefilter("ignore")
         data = synthetic_ratings(1200, 200, 20_000, random_state={SEED})
-        make = lambda k, most=None: UserCF(k, center="mean", max_memory=most).fit(data.train)
+        make = lambda k, most=None: UserCF(k, center="mean", device="cpu", max_memory=most).fit(data.train)
         for k in (None, 5):  # every kernel is loaded
             make(k, 2_000_000).predict(data.test)
         expected = {{k: make(k).predict(data.test) for k in (None, 5)}}
