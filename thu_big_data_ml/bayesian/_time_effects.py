@@ -46,6 +46,7 @@ class TimeFacts:
         "The groups that each rating belongs to."
         u, i = np.asarray(u, np.int64), np.asarray(i, np.int64)
         second = np.asarray(dates, "datetime64[s]").astype(np.int64) - self.span[0]
+        second = np.clip(second, -WIDE // 2, WIDE // 2)  # or it would be a second of another user
         day, n_periods = second // DAY, 8 if self.fine else 30
         so_far = self._before(u, second) - self._before(u, 0)
         that_day = self._before(u, (day + 1) * DAY) - self._before(u, day * DAY) - training
@@ -79,6 +80,8 @@ def time_facts(
         raise ValueError(f"row {int(np.argmax(np.isnat(dates)))}: the date is missing.")
     seconds = dates.astype(np.int64)
     first = seconds.min() // DAY * DAY
+    if seconds.max() - first > WIDE // 2:
+        raise ValueError("The dates of the ratings are more than a thousand years apart.")
     return TimeFacts(
         span=np.array([first, seconds.max()]),
         fine=bool((seconds % DAY != 0).any()),

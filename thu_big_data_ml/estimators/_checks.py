@@ -98,6 +98,8 @@ def _refuse_unless(whole: np.ndarray, ids, name: str):
     if whole.all():
         return
     row = int(np.argmin(whole))
+    if ids[row] != ids[row]:
+        raise ValueError(f"row {row}: {name} is missing (nan).")
     kind = type(ids[row]).__name__
     rounded = isinstance(ids[row], float | np.floating) and float(ids[row]).is_integer()
     cure = f": a {kind} may have rounded it, give whole numbers or texts" if rounded else ""
@@ -144,16 +146,20 @@ def _refuse_kind(values: list, name: str):
 def check_dates(dates) -> np.ndarray:
     "Dates, or texts such as 2005-12-31 10:00, as datetime64[s] in universal time."
     dates = pd.Series(dates)
-    if pd.api.types.is_numeric_dtype(dates):
+    if pd.api.types.infer_dtype(dates).startswith(("int", "float", "bool", "mixed-int", "decimal")):
         raise TypeError(
             "date holds numbers; make dates of them first, of seconds since 1970 by "
             "pandas.to_datetime(date, unit='s')."
         )
-    dates = pd.to_datetime(dates, utc=True, format="ISO8601").dt.tz_localize(None)
-    dates = dates.to_numpy("datetime64[s]")
-    if np.isnat(dates).any():
-        raise ValueError(f"row {int(np.argmax(np.isnat(dates)))}: the date is missing.")
-    return dates
+    found = pd.to_datetime(dates, utc=True, format="ISO8601", errors="coerce").dt.tz_localize(None)
+    found = found.to_numpy("datetime64[s]")
+    if np.isnat(found).any():
+        row = int(np.argmax(np.isnat(found)))
+        date = dates.iloc[row]
+        if pd.isna(date) or date == "":
+            raise ValueError(f"row {row}: the date is missing.")
+        raise ValueError(f"row {row}: {quoted(date)} is no date; write it as 2005-12-31.")
+    return found
 
 # %% ../../nbs/estimators/checks.ipynb #n008
 largest = 2.0**24  # sizes of ratings are at most this, and at least one over it, or 0

@@ -424,7 +424,9 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         return np.broadcast_to(self.last_date_ if dates is None else check_dates(dates), n)
 
     def _check_date(self, date):
-        "`ValueError` if a model without effects of time is asked about a date."
+        "`ValueError` if it is more than one, or the model has no effects of time."
+        if isinstance(date, list | tuple) or np.ndim(date):
+            raise ValueError(f"date must be one date, not {quoted(date)}.")
         if date is not None and self.last_date_ is None:
             raise ValueError(
                 f"date={quoted(date)} says nothing to {type(self).__name__}, which was fitted "
