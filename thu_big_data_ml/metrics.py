@@ -18,6 +18,28 @@ from sklearn.utils import check_array, check_consistent_length
 
 from ._parameters import check_count, check_number
 
+# %% ../nbs/metrics.ipynb #n001
+def _check_columns(*columns: ArrayLike) -> list[np.ndarray]:  # each (n,) float64
+    "Columns of numbers as arrays; `ValueError` on NaN, infinity, no rows, other shapes or lengths."
+    if any(map(np.ma.is_masked, columns)):
+        raise ValueError("A column is masked; take the rows out first.")
+    arrays = [check_array(column, ensure_2d=False, dtype=float) for column in columns]
+    arrays = [a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for a in arrays]
+    if shapes := [a.shape for a in arrays if a.ndim != 1]:
+        raise ValueError(f"There is one number a row, so the shape is (n,), not {shapes[0]}.")
+    check_consistent_length(*arrays)
+    return arrays
+
+
+def _check_labels(labels: ArrayLike, like: np.ndarray, name: str) -> np.ndarray:  # (n,)
+    "Labels such as user ids, one for each number; `ValueError` if one is missing."
+    labels = np.asarray(labels)
+    if labels.shape != like.shape:
+        raise ValueError(f"{name} has the shape {labels.shape}, and the numbers {like.shape}.")
+    if missing := np.flatnonzero(pd.isna(labels)).tolist():
+        raise ValueError(f"row {missing[0]}: {name} is missing.")
+    return labels
+
 # %% ../nbs/metrics.ipynb #c005
 def rmse(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     r"""Take the root mean squared error of predictions.
@@ -218,28 +240,6 @@ def rmse_and_error(
     y_true, y_pred = _check_columns(y_true, y_pred)
     square, error = mean_and_error((y_true - y_pred) ** 2, groups)
     return square**0.5, error / (2 * square**0.5) if square else 0.0
-
-
-def _check_columns(*columns: ArrayLike) -> list[np.ndarray]:  # each (n,) float64
-    "Columns of numbers as arrays; `ValueError` on NaN, infinity, no rows, other shapes or lengths."
-    if any(map(np.ma.is_masked, columns)):
-        raise ValueError("A column is masked; take the rows out first.")
-    arrays = [check_array(column, ensure_2d=False, dtype=float) for column in columns]
-    arrays = [a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for a in arrays]
-    if shapes := [a.shape for a in arrays if a.ndim != 1]:
-        raise ValueError(f"There is one number a row, so the shape is (n,), not {shapes[0]}.")
-    check_consistent_length(*arrays)
-    return arrays
-
-
-def _check_labels(labels: ArrayLike, like: np.ndarray, name: str) -> np.ndarray:  # (n,)
-    "Labels such as user ids, one for each number; `ValueError` if one is missing."
-    labels = np.asarray(labels)
-    if labels.shape != like.shape:
-        raise ValueError(f"{name} has the shape {labels.shape}, and the numbers {like.shape}.")
-    if missing := np.flatnonzero(pd.isna(labels)).tolist():
-        raise ValueError(f"row {missing[0]}: {name} is missing.")
-    return labels
 
 # %% ../nbs/metrics.ipynb #c015
 def paired_difference(

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
-from .._parameters import quoted
+from .._parameters import brief
 from ..data._columns import canonical_names, columns
 from ..data._guards import resolve_duplicates
 
@@ -42,7 +42,7 @@ def check_pairs(X) -> pd.DataFrame:
     if missing := set(columns[:2]) - set(frame):
         names = X.columns if isinstance(X, pd.DataFrame) else nw.from_native(X).columns
         lacks = " and no column ".join(sorted(missing))
-        raise ValueError(f"X has no column {lacks}; it has {quoted(list(names))}.")
+        raise ValueError(f"X has no column {lacks}; it has {brief(list(names))}.")
     dates = {"date": frame["date"].array} if "date" in frame else {}
     return pd.DataFrame({name: check_ids(frame[name], name) for name in columns[:2]} | dates)
 
@@ -138,7 +138,7 @@ def _refuse_kind(values: list, name: str):
             isinstance(value, str) or _is_number(type(value))
         ):
             raise TypeError(
-                f"row {row}: {name} {quoted(value)} is of type {type(value).__name__}; ids are "
+                f"row {row}: {name} {brief(value)} is of type {type(value).__name__}; ids are "
                 "either all whole numbers or all texts."
             )
 
@@ -158,7 +158,7 @@ def check_dates(dates) -> np.ndarray:
         date = dates.iloc[row]
         if pd.isna(date) or date == "":
             raise ValueError(f"row {row}: the date is missing.")
-        raise ValueError(f"row {row}: {quoted(date)} is no date; write it as 2005-12-31.")
+        raise ValueError(f"row {row}: {brief(date)} is no date; write it as 2005-12-31.")
     return found
 
 # %% ../../nbs/estimators/checks.ipynb #n008
@@ -210,7 +210,7 @@ def check_numbers(y, name: str = "rating") -> np.ndarray:  # (n,) float64 or flo
         number = isinstance(value, Decimal) or _is_number(type(value))
         if not number and not (value is None or value is pd.NA):
             raise TypeError(
-                f"row {row}: {name} {quoted(value)} is of type {type(value).__name__}; make "
+                f"row {row}: {name} {brief(value)} is of type {type(value).__name__}; make "
                 "numbers of them first, such as by pandas.to_numeric."
             )
     return np.array([np.nan if pd.isna(value) else float(value) for value in y])

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from .._parameters import check_count, quoted
+from .._parameters import brief, check_count
 from ._checks import check_ids, frame_of
 
 # %% ../../nbs/estimators/ranking.ipynb #c003
@@ -73,9 +73,7 @@ def titles_of(movie_ids: np.ndarray, movies) -> tuple:
     if again.any():
         movie = known.loc[again, "movie_id"].iloc[0]
         two = known.loc[known["movie_id"] == movie, "title"].tolist()
-        raise ValueError(
-            f"movies has several titles for movie_id {movie}: {quoted(two)}. Keep one."
-        )
+        raise ValueError(f"movies has several titles for movie_id {movie}: {brief(two)}. Keep one.")
     known = known.set_index("movie_id").reindex(movie_ids)
     titles = ["" if pd.isna(title) else str(title) for title in known["title"]]
     years = known["year"] if "year" in known else pd.Series(0, known.index)

@@ -19,9 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._memory import warn_caller
 from thu_big_data_ml._parameters import (
+    brief,
     check_count,
     check_switch,
-    quoted,
     seed_of,
 )
 from ..data._sparse import blocks, positions
@@ -426,10 +426,10 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
     def _check_date(self, date):
         "`ValueError` if it is more than one, or the model has no effects of time."
         if isinstance(date, list | tuple) or np.ndim(date):
-            raise ValueError(f"date must be one date, not {quoted(date)}.")
+            raise ValueError(f"date must be one date, not {brief(date)}.")
         if date is not None and self.last_date_ is None:
             raise ValueError(
-                f"date={quoted(date)} says nothing to {type(self).__name__}, which was fitted "
+                f"date={brief(date)} says nothing to {type(self).__name__}, which was fitted "
                 "without effects of time; leave it out."
             )
 
@@ -479,11 +479,11 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         check_is_fitted(self, "matrix_")
         known = self.user_ids_ if name == "user_id" else self.movie_ids_
         if isinstance(raw_id, list | tuple) or np.ndim(raw_id):
-            raise TypeError(f"{name} must be one id, not {quoted(raw_id)}.")
+            raise TypeError(f"{name} must be one id, not {brief(raw_id)}.")
         if name == "movie_id" and is_title(raw_id, known):
             if self.titles_ is None:
                 raise TypeError(
-                    f"{quoted(raw_id)} is no movie_id of training, and no titles are known: "
+                    f"{brief(raw_id)} is no movie_id of training, and no titles are known: "
                     "movie_ids are texts or whole numbers as in training, and titles need "
                     "fit(..., movies=...)."
                 )

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
 from .._memory import warn_caller
-from .._parameters import check_number, check_switch, quoted
+from .._parameters import brief, check_number, check_switch
 from ..estimators._checkpoints import Interrupted, beside
 from thu_big_data_ml.estimators._factor_model import (
     cosine_to,
@@ -71,7 +71,7 @@ class PointModel(RatingEstimator):
         given = {} if self.train_options is None else self.train_options
         known = *self._options, "refit"
         if not isinstance(given, dict):
-            raise ValueError(f"train_options must be a dictionary or None, not {quoted(given)}.")
+            raise ValueError(f"train_options must be a dictionary or None, not {brief(given)}.")
         if unknown := [str(name) for name in given if name not in known]:
             raise ValueError(
                 f"train_options has no {', '.join(unknown)}; known are {', '.join(known)}."
@@ -82,7 +82,7 @@ class PointModel(RatingEstimator):
     def _tell_idle(self, name: str, without: str):
         "Warn of a parameter that was set and has no effect."
         if getattr(self, name) != inspect.signature(type(self)).parameters[name].default:
-            warn_caller(f"{name}={quoted(getattr(self, name))} has no effect with {without}.")
+            warn_caller(f"{name}={brief(getattr(self, name))} has no effect with {without}.")
 
     def _fit(self, R, dates=None):
         "Train on a part, stopped by the rest, and once more on all ratings."

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 
 from .._compiling import all_done, kernel
 from .._memory import free_memory, in_blocks, whole_or_none
-from .._parameters import check_count, check_number, quoted
+from .._parameters import brief, check_count, check_number
 from ..data._sparse import arrays_of, cells_of, with_values
 from ..estimators._factor_model import split_cells
 from ..estimators._schema import Array, Model, Number
@@ -290,7 +290,7 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         if not isinstance(self.estimator, RatingEstimator):
             cure = ", with parentheses behind its name" if isinstance(self.estimator, type) else ""
             raise TypeError(
-                f"estimator must be a RatingEstimator{cure}, not {quoted(self.estimator)}."
+                f"estimator must be a RatingEstimator{cure}, not {brief(self.estimator)}."
             )
         check_count("n_neighbors", self.n_neighbors)
         check_number("validation_fraction", self.validation_fraction, 0, below=1)
