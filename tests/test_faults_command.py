@@ -167,6 +167,12 @@ def test_rows_that_were_damaged_are_told_and_done_anew(run, capsys):
     said = capsys.readouterr()
     assert "damped-biases.npz" in said.err and "done anew" in said.err
     assert rmses() == before
+    arrays, settings = _rows.read_arrays(path, "row")
+    for change, array in (({}, np.ones(3)), (dict(key=[]), None), (dict(other=1), None)):
+        changed = arrays if array is None else arrays | dict(prediction=array)
+        _rows.write_arrays(path, changed, settings | change, "row")
+        assert run() == 0 and rmses() == before
+        assert "damped-biases.npz" in capsys.readouterr().err
 
 
 # The same experiment, or another
@@ -539,7 +545,8 @@ def test_under_a_limit_of_the_process_predictions_are_the_same_or_refused():
         from thu_big_data_ml.neighbors import _neighbourhood
         warnings.simplefilter("ignore")
         data = synthetic_ratings(1200, 200, 20_000, random_state={SEED})
-        make = lambda k, most=None: UserCF(k, center="mean", device="cpu", max_memory=most).fit(data.train)
+        fixed = dict(center="mean", device="cpu")
+        make = lambda k, most=None: UserCF(k, max_memory=most, **fixed).fit(data.train)
         for k in (None, 5):  # every kernel is loaded
             make(k, 2_000_000).predict(data.test)
         expected = {{k: make(k).predict(data.test) for k in (None, 5)}}

@@ -366,17 +366,17 @@ def _run_in(folder: Path, options: argparse.Namespace, device: str, models: dict
         say(f"There are no dates in {part}, or not all: {name!r}, which needs them, is left out.")
         del models[name]
     experiment = Experiment(folder, options, device, data, list(models), __version__)
-    experiment.take_up(models)
     try:
+        experiment.take_up(models)
         while models:  # a fitted model is not kept longer than its row is made
             name = next(iter(models))
             experiment.measure(name, models.pop(name))
+        return experiment.finish()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"{len(experiment.rows)} of {len(experiment.names)} models are finished and kept in "
             f"{folder}; the same command continues."
         ) from None
-    return experiment.finish()
 
 # %% ../nbs/command_line.ipynb #c006
 #| eval: false

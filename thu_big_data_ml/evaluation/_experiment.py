@@ -89,6 +89,12 @@ class Experiment:
     def take_up(self, models: dict):
         "Take the rows that are there, and their models out of `models`."
         rows, faults = read_rows(self.folder / "rows")
+        for name, row in list(rows.items()):
+            same = not differences(row.key, self.key)
+            if same and len(row.prediction) != len(self.data.test):
+                path = row_path(self.folder / "rows", name)
+                faults.append(f"{path}: predictions of other ratings than its key says.")
+                del rows[name]
         if self.options.restart:
             old = [n for n, r in rows.items() if n in models or differences(r.key, self.key)]
             for name in old:

@@ -108,7 +108,12 @@ def read_row(path: Path) -> ModelRow:
     prediction = arrays.pop("prediction")
     history = {name.removeprefix("history "): column for name, column in arrays.items()}
     frame = pd.DataFrame(history) if history else None
-    return ModelRow(**settings, prediction=prediction, history=frame)
+    row = ModelRow(**settings, prediction=prediction, history=frame)
+    texts, tables = (row.name, row.date), (row.figures, row.parameters, row.key, row.machine)
+    right = all(isinstance(t, str) for t in texts) and all(isinstance(t, dict) for t in tables)
+    if not right or "rmse" not in row.figures or prediction.ndim != 1:
+        raise ValueError(f"{path}: not laid out as a row is.")
+    return row
 
 
 def read_rows(folder: Path) -> tuple[dict[str, ModelRow], list[str]]:
@@ -118,8 +123,10 @@ def read_rows(folder: Path) -> tuple[dict[str, ModelRow], list[str]]:
         try:
             row = read_row(path)
             rows[row.name] = row
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             faults.append(str(error))
+        except (KeyError, TypeError, AttributeError):
+            faults.append(f"{path}: not laid out as a row is.")
     return rows, faults
 
 # %% ../../nbs/evaluation/rows.ipynb #n027
