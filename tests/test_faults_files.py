@@ -580,6 +580,8 @@ def naive_rows(form, lines):
             movie = naive_id(fields[0][:-1].strip())
             wrong |= {number} if movie is None else set()
             continue
+        if form == "archive" and movie is None:  # the file does not begin as an archive does
+            wrong |= set(range(100))
         if len(fields) != len(names):
             wrong.add(number)
             continue
