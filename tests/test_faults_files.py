@@ -296,6 +296,12 @@ def test_many_wrong_fields_are_another_order_or_another_scale(tmp_path, text, cu
     refuse(tmp_path / "r.txt", text, rf"r\.txt:\d: .*{cure}")
 
 
+def test_heads_of_an_archive_that_a_spreadsheet_wrote(tmp_path):
+    text = "8:,,\n1,4,2005-01-01\n9:,,\n2,3.5,2005-01-01\n"
+    rows = rows_read(tmp_path / "r.txt", text)
+    assert [row[:3] for row in rows] == [[1, 8, 4], [2, 9, 3.5]]
+
+
 def test_ids_on_a_wide_scale_are_no_ratings(tmp_path):
     text = "".join(f"{user} {n % 9} {n}\n" for user in range(3) for n in range(1, 200))
     options = dict(scale=(0.0, 1000.0), duplicates="last")

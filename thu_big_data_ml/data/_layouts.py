@@ -76,7 +76,7 @@ def sniff(
         raise RatingFileError(f"{where}: a line of more than 10,000 bytes. {expected_lines}")
     first = line.decode("utf-8", "surrogateescape")
     _refuse_first(where, first)
-    if names_movie(first):
+    if names_movie(first.rstrip(", \t")):  # a spreadsheet adds commas
         if order:
             raise RatingFileError(
                 f"{where}: lines such as {first.strip()!r} name the movie, as in the archive, "
