@@ -298,8 +298,9 @@ def set_generator(rng: np.random.Generator, state):
     inner = numbers.get("state")
     whole = [numbers.get("has_uint32"), numbers.get("uinteger")]
     whole += list(inner.values()) if isinstance(inner, dict) else [None]
-    fits = all(type(n) is int and 0 <= n < 1 << 128 for n in whole)
-    if not fits or numbers.keys() != wanted.keys() or max(whole[:2]) >= 1 << 32:
+    limits = [1 << 32, 1 << 32, *[1 << 128] * (len(whole) - 2)]
+    fits = all(type(n) is int and 0 <= n < limit for n, limit in zip(whole, limits))
+    if not fits or numbers.keys() != wanted.keys():
         raise ValueError("the state of the random numbers is none")
     rng.bit_generator.state = state
 

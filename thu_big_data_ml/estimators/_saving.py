@@ -10,6 +10,7 @@ __all__ = ['DEEPEST', 'CSR_PARTS', 'pack', 'pack_value', 'pack_inner', 'plain_va
 import dataclasses
 import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,7 +159,7 @@ class Unpacked:
         check_csr(name, *parts, shape)
         return csr_matrix(tuple(parts), shape=shape)
 
-    def part(self, kind: type, settings, depth: int):
+    def part(self, kind: Any, settings, depth: int):
         "An object of a data class."
         made = kind.__new__(kind)
         vars(made).update(self.values(settings, kind._learned, depth))
@@ -202,7 +203,7 @@ def device_here(device: str | None) -> str | None:
         return None
 
 
-def class_of(module: object, name: object) -> type:
+def class_of(module: object, name: object) -> Any:
     "A public model of this package, or a model that is known already; `ValueError` if neither."
     if not isinstance(name, str) or not isinstance(module, str):
         raise ValueError("it does not say of what class a model is.")
@@ -234,7 +235,7 @@ def load_model(path: str | Path, cls: type) -> BaseEstimator:
     "Read a model of a class, or of one derived from it; `ValueError` says what else a file is."
     arrays, settings = read_arrays(path, "model")
     told = settings.get("model") if isinstance(settings, dict) else None
-    if not isinstance(told, dict):
+    if not isinstance(settings, dict) or not isinstance(told, dict):
         raise ValueError(f"{path}: not laid out as a model is; fit it again, and save it.")
     try:
         kind = class_of(told.get("module"), told.get("class"))
