@@ -573,6 +573,8 @@ def naive_rows(form, lines):
     for number, fields in naive_lines(form, lines):
         if not any(fields):
             continue
+        if form == "texts" and header and fields[-1][:1].isdigit():
+            header = None  # the header is lost, and the columns are in the usual order
         if header:  # the first line that is not blank
             header, names = None, [naive_name(field) or field for field in fields]
             while not names[-1]:

@@ -74,6 +74,7 @@ def _split_by_movie(buf: np.ndarray, movie: int | None) -> tuple[dict, int]:
     line_starts = np.concatenate([[0], line_ends[:-1] + 1])
     _demand((line_ends > line_starts).all())
     heads = buf[line_ends - 1] == COLON
+    _demand(heads[0] or movie is not None)
     movies = _whole_numbers(buf, line_starts[heads], line_ends[heads] - 1)
     movies = movies if movie is None else np.concatenate([[movie], movies])
     of_line = np.cumsum(heads) - (movie is None)
