@@ -33,9 +33,9 @@ def data_folder() -> Path:  # absolute path; it need not exist yet
     checkout = Path(importlib.util.find_spec("thu_big_data_ml").origin).parents[1]
     if (checkout / "settings.ini").is_file() and (checkout / "nbs").is_dir():
         return checkout / "data"
-    folder = platformdirs.user_data_path("thu_big_data_ml")
+    own = platformdirs.user_data_path("thu_big_data_ml")
     # without a home it begins with a literal "~"
-    return folder if folder.is_absolute() else Path(tempfile.gettempdir(), "thu_big_data_ml")
+    return own if own.is_absolute() else Path(tempfile.gettempdir(), "thu_big_data_ml")
 
 # %% ../nbs/files_and_devices.ipynb #n005
 @contextmanager
