@@ -59,7 +59,7 @@ class Layout(NamedTuple):
 
 def names_movie(line: str) -> bool:
     "Whether a line says that the ratings below it are of a movie."
-    return re.fullmatch(r"\s*(0|[1-9]\d{0,17}):\s*", line, re.ASCII) is not None
+    return re.fullmatch(r"[ \t]*(0|[1-9]\d{0,17}):[ \t]*", line, re.ASCII) is not None
 
 
 def sniff(
