@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['whole_number', 'whole_float', 'like_a_number', 'missing', 'decimal', 'iso_date', 'date_ways', 'epoch', 'Judged',
-           'quoted', 'judge_ids', 'judge_ratings', 'judge_dates']
+           'quoted', 'is_missing', 'judge_ids', 'judge_ratings', 'judge_dates']
 
 # %% ../../nbs/data/fields.ipynb #n002
 import re
+import unicodedata
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -32,7 +33,21 @@ whole_float = re.compile(r"(0|-?[1-9]\d{0,14})\.0", re.ASCII)
 like_a_number = re.compile(
     r"[+-]?[\d_.,]*(e[+-]?\d+)?|0[xob][\da-f]*|[+-]?inf(inity)?|true|false", re.ASCII | re.I
 )
-missing = {"", "nan", "na", "n/a", "<na>", "nat", "null", "none", "\\n"}  # in lower case
+missing = {"", "nan", "-nan", "na", "n/a", "<na>", "nat", "null", "(null)", "[null]", "none", "nil"}
+missing |= {"undefined", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan", "#na", "#nv"}  # in lower case
+missing |= {"\\n", "?", "-", "--", "."}
+_error_of_a_spreadsheet = re.compile(r"#[\w/ ]+[!?]|#n/?a( n/?a)?", re.I)  # such as #REF! and #N/A
+_quotation_marks = "\"'`´“”„‘’«»"
+
+
+def is_missing(text: str) -> bool:
+    "Whether a field says that it holds nothing."
+    return text.lower() in missing or _error_of_a_spreadsheet.fullmatch(text) is not None
+
+
+def _is_quoted(text: str) -> bool:
+    "Whether a field still stands in quotation marks."
+    return len(text) > 1 and text[0] in _quotation_marks and text[-1] in _quotation_marks
 
 
 def judge_ids(texts: list[str], name: str) -> Judged:  # values int64, or str in an object array
@@ -41,6 +56,7 @@ def judge_ids(texts: list[str], name: str) -> Judged:  # values int64, or str in
         return Judged(np.array(texts, object).astype(np.int64), {})
     if 2 * sum(map(_is_text_id, texts)) > len(texts):
         faults = {n: f for n, t in enumerate(texts) if (f := _fault_of_text_id(t, name))}
+        faults = _composed_otherwise(texts, name) | faults
         return Judged(np.array(texts, object), faults)
     faults = {n: f for n, t in enumerate(texts) if (f := _fault_of_number(t, name))}
     values = [0 if n in faults else int(t.split(".")[0]) for n, t in enumerate(texts)]
@@ -49,7 +65,7 @@ def judge_ids(texts: list[str], name: str) -> Judged:  # values int64, or str in
 
 def _is_text_id(text: str) -> bool:
     "Whether a text is evidence that the ids of its column are texts."
-    if text.lower() in missing:
+    if is_missing(text) or _is_quoted(text):
         return False
     if re.fullmatch(r"0\d+", text, re.ASCII):
         return len(text) <= 18
@@ -58,8 +74,10 @@ def _is_text_id(text: str) -> bool:
 
 def _fault_of_text_id(text: str, name: str) -> str | None:
     "What is wrong with one id in a column of texts."
-    if text.lower() in missing:
+    if is_missing(text):
         return f"the {name} is missing"
+    if _is_quoted(text):
+        return f"the {name} stands in quotation marks, which no id holds"
     if re.search("[\ud800-\udfff]", text):
         return f"the {name} is not in UTF-8, as which the file should be saved"
     if not text.isprintable():
@@ -69,12 +87,29 @@ def _fault_of_text_id(text: str, name: str) -> str | None:
     return None
 
 
+def _composed_otherwise(texts: list[str], name: str) -> dict[int, str]:
+    "Ids that look like an earlier one, and differ in how their accents are composed."
+    faults, met = {}, {}
+    for n, text in enumerate(texts):
+        if text.isascii():
+            continue
+        like = met.setdefault(unicodedata.normalize("NFC", text), n)
+        if like != n:
+            faults[n] = (
+                f"the {name} looks like {ascii(texts[like])[:80]} above and is "
+                f"{ascii(text)[:80]}: write its accents in one way"
+            )
+    return faults
+
+
 def _fault_of_number(text: str, name: str) -> str | None:
     "What is wrong with one id in a column of numbers."
     if whole_number.fullmatch(text) or whole_float.fullmatch(text):
         return None
-    if text.lower() in missing:
+    if is_missing(text):
         return f"the {name} is missing: {name} is not a whole number"
+    if _is_quoted(text):
+        return f"the {name} stands in quotation marks, which no id holds"
     fault = f"{name} is not a whole number of at most 18 digits"
     if re.fullmatch(r"0\d+", text, re.ASCII):
         return f"{fault}: its leading zeros would be lost"
@@ -86,10 +121,13 @@ def _fault_of_number(text: str, name: str) -> str | None:
 decimal = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
+_float32_range = np.finfo(np.float32).min, np.finfo(np.float32).max
+
+
 def judge_ratings(texts: list[str], rating_scale: tuple[float, float]) -> Judged:  # float32
     "Ratings on the scale; those off the scale keep their value, for the message."
     values = np.array([float(t) if decimal.fullmatch(t) else np.nan for t in texts])
-    low, high = rating_scale
+    low, high = np.clip(rating_scale, *_float32_range)
     faults = {}
     for n in np.flatnonzero(~((low <= values) & (values <= high))).tolist():
         faults[n] = f"the rating is off the scale of {low:g} to {high:g}"
@@ -97,7 +135,7 @@ def judge_ratings(texts: list[str], rating_scale: tuple[float, float]) -> Judged
             comma = re.fullmatch(r"\d+,\d+", texts[n], re.ASCII)
             cure = " (write a decimal point, not a comma)" if comma else ""
             faults[n] = f"the rating is {'not a number' if texts[n] else 'missing'}{cure}"
-    return Judged(values.astype(np.float32), faults)
+    return Judged(np.clip(values, *_float32_range).astype(np.float32), faults)
 
 # %% ../../nbs/data/fields.ipynb #n012
 iso_date = re.compile(

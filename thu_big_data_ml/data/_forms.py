@@ -7,7 +7,6 @@ __all__ = ['packed', 'damage', 'foreign', 'marks', 'text_of']
 
 # %% ../../nbs/data/forms.ipynb #n002
 import bz2
-import gzip
 import io
 import lzma
 import zipfile
@@ -21,9 +20,9 @@ from .errors import RatingFileError
 
 # %% ../../nbs/data/forms.ipynb #n005
 packed = {  # the first bytes -> what the form is called, and what opens it
-    b"\x1f\x8b": ("gzip", gzip.open),
-    b"BZh": ("bzip2", bz2.open),
-    b"\xfd7zXZ\x00": ("xz", lzma.open),
+    b"\x1f\x8b": ("gzip", lambda: zlib.decompressobj(31)),
+    b"BZh": ("bzip2", bz2.BZ2Decompressor),
+    b"\xfd7zXZ\x00": ("xz", lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, 2**28)),
 }
 damage = (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError)
 
@@ -35,11 +34,30 @@ def _unpack(path: str, raw: bytes) -> bytes:
     for first, (form, opener) in packed.items():
         if raw.startswith(first):
             try:
-                with opener(io.BytesIO(raw)) as file:
-                    return _read_bounded(path, file, len(raw))
+                return _expand(path, opener, raw)
             except damage as error:
                 raise _damaged(path, form, error) from error
     return raw
+
+
+def _expand(path: str, opener, raw: bytes) -> bytes:
+    "All that the streams of a file hold; the readers of Python stop in silence at a damaged one."
+    parts, size, stream = [], 0, opener()
+    for start in range(0, len(raw), 2**14):
+        chunk = raw[start : start + 2**14]
+        while chunk:
+            if stream.eof:
+                chunk = chunk.lstrip(b"\0")  # zeros may fill up a file
+                if not chunk:
+                    break
+                stream = opener()
+            parts.append(stream.decompress(chunk, _most(raw) + 1 - size))
+            size += len(parts[-1])
+            _refuse_more(path, size, raw)
+            chunk = stream.unused_data
+    if not stream.eof:
+        raise EOFError("it ends before its end is marked")
+    return b"".join(parts)
 
 
 def _unzip(path: str, raw: bytes) -> bytes:
@@ -49,8 +67,11 @@ def _unzip(path: str, raw: bytes) -> bytes:
             names = [n for n in archive.namelist() if not n.endswith("/")]
             names = [n for n in names if not n.startswith("__MACOSX/")]
             _refuse_other_zips(path, names)
+            _refuse_more_than_directory(raw, archive)
             with archive.open(names[0]) as file:
-                return _read_bounded(path, file, len(raw))
+                text = file.read(_most(raw) + 1)
+            _refuse_more(path, len(text), raw)
+            return text
     except RatingFileError:
         raise
     except (*damage, zipfile.BadZipFile, OverflowError) as error:
@@ -71,16 +92,25 @@ def _refuse_other_zips(path: str, names: list[str]):
         )
 
 
-def _read_bounded(path: str, file, size: int) -> bytes:
-    "All that a compressed file of `size` bytes holds, unless it is too much to be believed."
-    most = 100 * size + 10_000_000
-    text = file.read(most + 1)
-    if len(text) > most:
+def _refuse_more_than_directory(raw: bytes, archive: zipfile.ZipFile):
+    "An error if bytes stand before or behind an archive, such as those of another archive."
+    end = raw.rfind(b"PK\x05\x06") + 22 + len(archive.comment)
+    if archive.infolist()[0].header_offset != 0 or end != len(raw):
+        raise ValueError("other bytes stand before or behind the archive")
+
+
+def _most(raw: bytes) -> int:
+    "How many bytes a compressed file can be believed to hold."
+    return 100 * len(raw) + 10_000_000
+
+
+def _refuse_more(path: str, size: int, raw: bytes):
+    "`RatingFileError` if a compressed file holds more than can be believed."
+    if size > _most(raw):
         raise RatingFileError(
-            f"{path}: {size:,} bytes unpack to more than {most:,}, as no file of ratings does. "
-            "Unpack it and look at it."
+            f"{path}: {len(raw):,} bytes unpack to more than {_most(raw):,}, as no file of ratings "
+            "does. Unpack it and look at it."
         )
-    return text
 
 
 def _damaged(path: str, form: str, error: Exception) -> RatingFileError:
@@ -110,7 +140,14 @@ foreign = {
     b"\x1f\x8b": "a gzip file",
     b"BZh9": "a bzip2 file",
     b"\xfd7zXZ": "an xz file",
+    b"<<<<<<<": "a text with the marks of an unfinished merge of git",
     b"<": "an HTML or XML page, perhaps the error page of a download",
+    b"\x1f\x9d": "a file of Unix compress",
+    b"\x04\x22\x4d\x18": "an LZ4 file",
+    b"\x5d\x00\x00": "an LZMA file",
+    b"RDX": "a workspace of R",
+    b"MATLAB": "a MATLAB file",
+    b"{\\rtf": "an RTF document",
     b"{": "JSON",
     b"[": "JSON",
     b"\x80\x02": "a pickle",
@@ -141,6 +178,11 @@ def _refuse_foreign(path: str, raw: bytes):
 def _lines_of_parquet(path: str, raw: bytes) -> bytes:
     "The known columns of a Parquet table as CSV."
     try:
+        import pyarrow.parquet
+
+        rows = pyarrow.parquet.read_metadata(io.BytesIO(raw)).num_rows
+        if rows > 10 * len(raw) + 1_000_000:
+            raise ValueError(f"{len(raw):,} bytes cannot hold {rows:,} different ratings")
         frame = pd.read_parquet(io.BytesIO(raw))
     except ImportError as error:
         raise RatingFileError(
@@ -156,7 +198,11 @@ def _lines_of_parquet(path: str, raw: bytes) -> bytes:
             raise RatingFileError(
                 f"{path}: the column {name!r} holds bytes. Decode them to text and save it again."
             )
-    return frame[known].to_csv(index=False, lineterminator="\n").encode("utf-8", "surrogatepass")
+    return (
+        frame[known or list(frame)]
+        .to_csv(index=False, lineterminator="\n")
+        .encode("utf-8", "surrogatepass")
+    )
 
 # %% ../../nbs/data/forms.ipynb #n009
 marks = {  # a byte order mark -> its encoding; the longer ones first

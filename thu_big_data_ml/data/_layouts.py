@@ -10,7 +10,7 @@ __all__ = ['netflix_files', 'expected_lines', 'existing_file', 'Layout', 'names_
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -96,6 +96,11 @@ def _refuse_first(where: str, first: str):
     "`RatingFileError` for a first line that begins no table of ratings."
     if not first.strip():
         raise RatingFileError(f"{where}: the file is empty. {expected_lines}")
+    if re.fullmatch(r"\s*sep=.{0,2}\s*", first, re.I):
+        raise RatingFileError(
+            f"{where}: {quoted(first.strip())} is a line for Excel. Remove it: a file of ratings "
+            "begins with a header or with a rating."
+        )
     if re.match(r"\s*(#|%|//)", first):
         raise RatingFileError(
             f"{where}: a comment, {quoted(first.strip())}. Remove it: a file of ratings begins "
@@ -185,9 +190,10 @@ def check_order(order) -> list[str] | None:
     "Names of columns as `columns=` gives them, in our words; `ValueError` says what is wrong."
     if order is None:
         return None
-    if isinstance(order, str) or not all(isinstance(name, str) for name in order):
+    order = list(order) if isinstance(order, Iterable) and not isinstance(order, str) else [None]
+    if not all(isinstance(name, str) for name in order):
         raise ValueError(f"columns must be a tuple of names, such as {tuple(columns)}.")
-    names = canonical_names(list(order))
+    names = canonical_names(order)
     if lacking := [name for name in columns[:3] if name not in names]:
         raise ValueError(f"columns={tuple(order)} names no {' and no '.join(lacking)}.")
     return names
@@ -231,9 +237,18 @@ def line_at(text: bytes, number: int) -> str:
     return line[:10_000].decode("utf-8", "surrogateescape").strip(" \t\n")
 
 
+def _refuse_long(path, number: int, raw: bytes):
+    "`RatingFileError` for a line that is too long to be a rating and texts beside it."
+    if len(raw) > 1_000_000:
+        raise RatingFileError(
+            f"{path}:{number}: a line of more than 1,000,000 bytes. Correct or remove the line."
+        )
+
+
 def _plain_lines(path, text: bytes, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     "Number and fields of every line below the header that is not blank."
     for number, raw in enumerate(io.BytesIO(text), 1):
+        _refuse_long(path, number, raw)
         line = raw.decode("utf-8", "surrogateescape").rstrip("\n")
         if number > layout.above and line.strip(" \t"):
             yield number, _fields_of("", line, layout.sep, False)
@@ -245,6 +260,7 @@ def _quoted_lines(path, text: bytes, layout: Layout) -> Iterator[tuple[int, list
 
     def lines():
         for raw in islice(io.BytesIO(text), layout.above, None):
+            _refuse_long(path, number + len(taken), raw)
             taken.append(raw.decode("utf-8", "surrogateescape"))
             yield taken[-1]
 

@@ -39,11 +39,7 @@ def _decode_other(raw: bytes, path: Path) -> str:
     western = _western(raw)
     if western is not None:
         _refuse_mixture(lines, path)
-        if guess["encoding"] in ("Windows-1250", "ISO-8859-2") and guess["confidence"] > 0.05:
-            warn(
-                f"{path}: is not UTF-8, and is read as Western European; it may be "
-                f"{guess['encoding']}. Save it as UTF-8 if {quoted(_western(telling[0]))} is wrong."
-            )
+        _warn_of_other(western, guess, path)
         return western
     if guess["encoding"] and (guess["confidence"] or 0) >= _sure:
         try:
@@ -55,6 +51,21 @@ def _decode_other(raw: bytes, path: Path) -> str:
         f"{path}:{1 + lines.index(telling[0])}: the encoding is neither UTF-8 nor surely another "
         f"(the best guess is {guess['encoding'] or 'no text'}). Save the file as UTF-8."
     )
+
+
+def _warn_of_other(western: str, guess: dict, path: Path):
+    "Warn where Western European text could as well be Central European or Turkish."
+    accents, other = "[^\\x00-\\x7f]", None
+    if guess["encoding"] in ("Windows-1250", "ISO-8859-2") and guess["confidence"] > 0.05:
+        other = guess["encoding"]
+    elif re.search("[ÐðÞþÝý]", western):  # where Turkish letters stand in Windows-1254
+        accents, other = "[ÐðÞþÝý]", "Turkish"
+    if other:
+        line = next(line for line in western.split("\n") if re.search(accents, line))
+        warn(
+            f"{path}: is not UTF-8, and is read as Western European; it may be {other}. "
+            f"Save it as UTF-8 if {quoted(line)} is wrong."
+        )
 
 
 def _western(raw: bytes) -> str | None:

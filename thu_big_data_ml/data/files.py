@@ -6,6 +6,7 @@
 __all__ = ['read_ratings']
 
 # %% ../../nbs/data/files.ipynb #c002
+import re
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,8 +107,26 @@ def _cure(
     return "Correct or remove the line; if the file's end is missing, download it again."
 
 
+_product = re.compile(r"\d{9}[\dX]|B[\dA-Z]{9}", re.ASCII)  # an ISBN of ten digits or an ASIN
+
+
+def _refuse_products_as_users(path: str, found: dict[str, np.ndarray]):
+    "`RatingFileError` where the users have numbers of books and products, and the movies have not."
+    users, movies = pd.unique(found["user_id"]), pd.unique(found["movie_id"])
+    of_products, others = (
+        ids.dtype == object and all(map(_product.fullmatch, ids)) for ids in (users, movies)
+    )
+    if of_products and not others:
+        raise RatingFileError(
+            f"{path}: the first column, read as the user, holds numbers of books or products "
+            f"(ISBN, ASIN) such as {users[0]}. Say columns=('movie_id', 'user_id', 'rating') "
+            "or whatever the columns are; if they stand in this order, say that."
+        )
+
+
 def _refuse_another_order(path: str, found: dict[str, np.ndarray]):
     "`RatingFileError` where columns without a header are read, and cannot be what they are for."
+    _refuse_products_as_users(path, found)
     ratings = found["rating"]
     different = pd.unique(ratings)
     if len(different) > 150 and (different == np.floor(different)).mean() > 0.9:
@@ -119,7 +138,7 @@ def _refuse_another_order(path: str, found: dict[str, np.ndarray]):
         )
 
 # %% ../../nbs/data/files.ipynb #c012
-_parser_version = 4  # to be raised when parsing changes
+_parser_version = 5  # to be raised when parsing changes
 
 
 @joblib_memory.cache
@@ -149,6 +168,17 @@ def _parse_ratings(
     if file_digest(path) != digest:
         raise RatingFileError(f"{path}: the file changed while it was read. Read it again.")
     return ratings
+
+
+def _checked_scale(rating_scale) -> tuple[float, float]:
+    "Lowest and highest rating as numbers; `ValueError` if they are none."
+    try:
+        low, high = map(float, rating_scale)
+    except (TypeError, ValueError):
+        low = high = 0.0  # refused below
+    if not low < high:
+        raise ValueError(f"rating_scale must be (lowest, highest), not {rating_scale!r}.")
+    return low, high
 
 
 def read_ratings(
@@ -204,13 +234,10 @@ def read_ratings(
     1        7        72     3.0 2005-09-07
     """
     path = existing_file(path)
-    low, high = rating_scale
-    if not low < high:
-        raise ValueError(f"rating_scale must be (lowest, highest), not {rating_scale}.")
     return _parse_ratings(
         str(path),
         file_digest(path),
-        (float(low), float(high)),
+        _checked_scale(rating_scale),
         duplicates,
         check_order(columns),
         _parser_version,

@@ -136,6 +136,11 @@ def _load_split_folder(folder: Path, split: dict, options: dict) -> RatingData:
         both = _one_table(paths, tables, options)
     if split["order"] == "random":
         is_test = both.index >= len(tables[0])
+        if is_test.all() or not is_test.any():
+            raise RatingFileError(
+                f"{paths[not is_test.all()]}: all its pairs are in the other file, too, and "
+                f"duplicates={options['duplicates']!r} leaves nothing of it. Is it a copy?"
+            )
         train, test = (both[part].reset_index(drop=True) for part in (~is_test, is_test))
     else:
         train, test = split_ratings(both, **split)

@@ -44,12 +44,21 @@ def _split_titles(path: Path, text: str) -> list[_Line]:
     first = lines[0][1]
     if found := re.match(r"\d+(::|\|)", first):
         return [_movielens_line(path, *line, found[1]) for line in lines]
-    names = [_meaning(name) for name in first.split(",")]
+    names = _meanings(first.split(","))
     if first[0].isdigit() or "title" not in names:
         return [_netflix_line(path, *line) for line in lines]
     if names == ["movie_id", "year", "title"]:
         return [_netflix_line(path, *line) for line in lines[1:]]
     return _csv_lines(path, text, names)
+
+
+def _meanings(header: list[str]) -> list[str]:
+    "What the columns mean; `id` and `name` count only where no other is the movie or the title."
+    names = [_meaning(name) for name in header]
+    for weak, name in (("id", "movie_id"), ("name", "title")):
+        if names.count(name) > 1:
+            names = [weak if weak == h.strip(' "').lower() else n for h, n in zip(header, names)]
+    return names
 
 
 def _meaning(name: str) -> str:
@@ -70,7 +79,7 @@ def _netflix_line(path: Path, number: int, line: str) -> _Line:
             f"{path}:{number}: not an id, a year (or NULL) and a title: {quoted(line)}. "
             "Correct or remove the line."
         )
-    title = fields[2].strip()
+    title = fields[2].strip().rstrip(",").strip()  # a spreadsheet adds commas
     if re.fullmatch(r'"([^"]|"")*"', title) and re.search(',|""', title):
         title = title[1:-1].replace('""', '"')  # as a CSV writer quotes
     return _Line(number, fields[0].strip(), fields[1].strip(), title)
@@ -97,6 +106,11 @@ def _csv_lines(path: Path, text: str, names: list[str]) -> list[_Line]:
     "The rows of a CSV file with a header, such as `movies.csv`."
     if "movie_id" not in names:
         raise RatingFileError(f"{path}:1: the header names no movie_id. Expected: movieId,title.")
+    for name in ("movie_id", "year", "title"):
+        if names.count(name) > 1:
+            raise RatingFileError(
+                f"{path}:1: several columns of the header mean {name}. Rename all but one."
+            )
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     found, start = [], 1
     try:
@@ -242,4 +256,10 @@ def read_users(path: str | Path) -> np.ndarray:
         del lines[0]  # a header
     if not lines:
         raise RatingFileError(f"{path}: the file is empty. Expected one user id a line.")
+    for number, line in lines:
+        if re.search('[,;|\t"]|::', line):
+            raise RatingFileError(
+                f"{path}:{number}: more than an id, in {quoted(line)}. Leave one user id a line, "
+                "without quotation marks."
+            )
     return np.unique(_ids(path, "user_id", lines))
