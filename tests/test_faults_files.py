@@ -307,6 +307,11 @@ def test_many_wrong_fields_are_another_order_or_another_scale(tmp_path, text, cu
     refuse(tmp_path / "r.txt", text, rf"r\.txt:\d: .*{cure}")
 
 
+def test_a_rating_beyond_float32_is_off_every_scale(tmp_path):
+    text = "user,movie,rating\n1,1,4\n1,2," + "9" * 39 + "\n"
+    refuse(tmp_path / "r.txt", text, r"r\.txt:3: the rating is off the scale", scale=(0, 1e40))
+
+
 def test_heads_of_an_archive_that_a_spreadsheet_wrote(tmp_path):
     text = "8:,,\n1,4,2005-01-01\n9:,,\n2,3.5,2005-01-01\n"
     rows = rows_read(tmp_path / "r.txt", text)
@@ -330,6 +335,8 @@ def test_columns_in_another_order(tmp_path):
     assert (len(data.user_ids), len(data.movie_ids)) == (30, 1)
     with pytest.raises(ValueError, match="names no movie_id"):
         read_ratings(path, columns=("rating", "user"))
+    with pytest.raises(ValueError, match="columns must be a tuple of names"):
+        read_ratings(path, columns=5)
     path.write_text("user_id,movie_id,rating\n1,10,4\n")
     with pytest.raises(RatingFileError, match="the header says user_id movie_id rating"):
         read_ratings(path, columns=("movie_id", "user_id", "rating"))

@@ -322,6 +322,20 @@ def test_a_pair_in_both_files_is_an_error_in_another_split(tmp_path):
         RatingData.from_splits(data.train, data.test, data.movies)
 
 
+def test_a_test_file_that_is_a_copy_leaves_nothing_to_train(tmp_path):
+    lines = "7 8 5 2005-09-06\n30 8 4 2004-01-31\n"
+    four_files(tmp_path, lines, lines)
+    with pytest.raises(RatingFileError, match=r"netflix_train\.txt: all its pairs .* a copy"):
+        load_ratings(tmp_path, duplicates="last")
+
+
+@pytest.mark.parametrize("scale", [None, 5, (1, 2, 3), ("a", "b"), (5, 1), (float("nan"), 5)])
+def test_a_scale_that_is_none_is_refused(tmp_path, scale):
+    (tmp_path / "ratings.csv").write_text(FORMS["ratings.csv"])
+    with pytest.raises(ValueError, match=r"rating_scale must be \(lowest, highest\), not"):
+        load_ratings(tmp_path, rating_scale=scale)
+
+
 def test_a_table_with_repeated_pairs_is_not_split():
     twice = pd.DataFrame(dict(user_id=[1, 1, 2], movie_id=[8, 8, 8], rating=[1.0, 2.0, 3.0]))
     with pytest.raises(RatingFileError, match="rows 0 and 1 both rate movie 8 by user 1"):
@@ -478,6 +492,10 @@ FORMS_OF_TITLES = {
     "float years": ("8,2004.0,Heat\n9,nan,Jaws\n", ["Heat", "Jaws"]),
     "the same line twice": ("8,2004,Heat\n8,2004,Heat\n", ["Heat"]),
     "a separator of Unicode": ("8,2004,He\u2028at\x85\n", ["He\u2028at"]),
+    "commas of a spreadsheet": ("8,2004,Heat,,\n9,,Jaws, The,\n", ["Heat", "Jaws, The"]),
+    "another id": ("id,movieId,title\n1,8,Heat (2004)\n8,9,Jaws\n", ["Heat", "Jaws"]),
+    "another id behind": ("movie_id,id,title\n8,1,Heat (2004)\n9,8,Jaws\n", ["Heat", "Jaws"]),
+    "another name": ("movieId,title,name\n8,Heat (2004),x\n9,Jaws,y\n", ["Heat", "Jaws"]),
     "a title with a header's words": ("8,2004,title, year\n", ["title, year"]),
 }
 
@@ -502,6 +520,10 @@ WRONG_TITLES = {
     "an open quote": ('movieId,title\n8,Heat\n9,"Jaws\n10,Alien\n', ":3: unexpected end"),
     "fields of a CSV": ("movieId,title\n8,Heat, The\n", ":2: 3 fields where the header has 2"),
     "fields of a dat file": ("8::Heat::Drama\n9::Jaws\n", ":2: not an id and a title"),
+    "two columns of ids": ("movieId,item,title\n8,9,Heat\n", ":1: several columns .*movie_id"),
+    "two columns of titles": ("id,title,movie_title\n8,a,b\n", ":1: several columns .* title"),
+    "two columns of years": ("id,title,year,release_year\n8,a,1,2\n", ":1: several .* year"),
+    "the error of a spreadsheet": ("a8,2004,Heat\n#N/A,2005,Jaws\n", ":2: the movie_id is missing"),
     "a long line": ("8,2004,Heat\n" + "x" * 2_000_000, ":2: not an id"),
     "only a header": ("movie_id,year,title\n", "only a header"),
     "NUL": ("8,2004,Heat\n9,2004,J\0aws\n", ":2: .*NUL"),
@@ -549,6 +571,13 @@ def test_titles_read_as_written_or_are_refused(tmp_path, encoding):
     assert read == trials(12, 100) or encoding not in ("latin-1", "cp1252", "utf-16", "utf-8-sig")
 
 
+def test_turkish_letters_are_not_icelandic_in_silence(tmp_path):
+    path = tmp_path / "movie_titles.txt"
+    path.write_bytes("1,1964,Susuz Yaz\n2,1982,Yol\n3,1991,Işık Şah\n".encode("cp1254"))
+    with pytest.warns(UserWarning, match="it may be Turkish. Save it as UTF-8 if '3,1991,Iþýk"):
+        read_movie_titles(path)
+
+
 def test_a_mixture_of_encodings_is_refused(tmp_path):
     path = tmp_path / "movie_titles.txt"
     path.write_bytes("1,1995,Amélie\n".encode() + "2,1999,Straße\n".encode("latin-1"))
@@ -583,6 +612,12 @@ def test_forms_of_users(tmp_path, text):
         ("7\n99999999999999999999\n", ":2"),
         ("user_id\n", ": the file is empty"),
         ("7\n" + "9" * 2_000_000, ":2"),
+        ("1|24|M|technician|85711\n2|53|F|other|94043\n", ":1: more than an id"),
+        ("1::F::1::10::48067\n", ":1: more than an id"),
+        ("ann\nbob,b\n", ":2: more than an id"),
+        ('"ann"\n"bob"\n', ":1: more than an id"),
+        ("ann\n#N/A\nbob\n", ":2: the user_id is missing"),
+        ("Jos\u00e9\nJose\u0301\n", ":2: the user_id looks like"),
     ],
 )
 def test_wrong_users_name_the_line(tmp_path, text, said):

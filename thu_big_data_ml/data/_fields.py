@@ -54,7 +54,8 @@ def judge_ids(texts: list[str], name: str) -> Judged:  # values int64, or str in
     "Ids as numbers, or as texts where most of them are texts."
     if all(map(whole_number.fullmatch, texts)):
         return Judged(np.array(texts, object).astype(np.int64), {})
-    if 2 * sum(map(_is_text_id, texts)) > len(texts):
+    given = [text for text in texts if not is_missing(text)]
+    if 2 * sum(map(_is_text_id, given)) > len(given):
         faults = {n: f for n, t in enumerate(texts) if (f := _fault_of_text_id(t, name))}
         faults = _composed_otherwise(texts, name) | faults
         return Judged(np.array(texts, object), faults)
@@ -65,7 +66,7 @@ def judge_ids(texts: list[str], name: str) -> Judged:  # values int64, or str in
 
 def _is_text_id(text: str) -> bool:
     "Whether a text is evidence that the ids of its column are texts."
-    if is_missing(text) or _is_quoted(text):
+    if _is_quoted(text):
         return False
     if re.fullmatch(r"0\d+", text, re.ASCII):
         return len(text) <= 18

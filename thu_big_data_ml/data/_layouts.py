@@ -68,9 +68,9 @@ def sniff(
     order: list[str] | None = None,  # names of the columns, where the caller knows them
 ) -> Layout:
     "The layout of a rating file, from its first line."
-    blank = re.match(rb"(?:[ \t]*\n)*", text).group()
-    above, end = blank.count(b"\n"), text.find(b"\n", len(blank))
-    line = text[len(blank) : end if end >= 0 else None][:10_001]
+    begin = text.rfind(b"\n", 0, re.match(rb"[ \t\n]*", text).end()) + 1
+    above, end = text.count(b"\n", 0, begin), text.find(b"\n", begin)
+    line = text[begin : min(begin + 10_001, end if end >= 0 else len(text))]
     where = f"{path}:{above + 1}"
     if len(line) > 10_000:
         raise RatingFileError(f"{where}: a line of more than 10,000 bytes. {expected_lines}")
@@ -82,13 +82,13 @@ def sniff(
                 f"{where}: lines such as {first.strip()!r} name the movie, as in the archive, "
                 "whose columns are known. Leave columns= out."
             )
-        return Layout(",", False, ["user_id", "rating", "date"], True, False, above, len(blank))
+        return Layout(",", False, ["user_id", "rating", "date"], True, False, above, begin)
     sep = _separator(first)
     quotes = sep not in ("::", " ") and b'"' in text
     fields = _fields_of(where, first, sep, quotes)
     header = _is_header(fields)
     names = _header_names(where, fields, order) if header else _names(where, fields, order)
-    start = len(blank) + (len(line) + 1) * header
+    start = begin + (len(line) + 1) * header
     return Layout(sep, header, names, False, quotes, above + header, start)
 
 
