@@ -248,9 +248,11 @@ def _refuse_long(path, number: int, raw: bytes):
 def _plain_lines(path, text: bytes, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     "Number and fields of every line below the header that is not blank."
     for number, raw in enumerate(io.BytesIO(text), 1):
+        if number <= layout.above or raw == b"\n":
+            continue
         _refuse_long(path, number, raw)
         line = raw.decode("utf-8", "surrogateescape").rstrip("\n")
-        if number > layout.above and line.strip(" \t"):
+        if line.strip(" \t"):
             yield number, _fields_of("", line, layout.sep, False)
 
 
