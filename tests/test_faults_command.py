@@ -585,3 +585,10 @@ def test_a_refusal_names_the_limit(data, monkeypatch):
 def test_no_progress_bar_asks_for_widgets():
     package = Path(comparison.__file__).parents[1]
     assert not [p for p in package.rglob("*.py") if "tqdm.auto" in p.read_text()]
+
+
+def test_help_waits_for_no_slow_import():
+    slow = "{'sklearn', 'torch', 'numba', 'scipy.stats'} & {*sys.modules}"
+    code = f"import sys, thu_big_data_ml.__main__; print({slow})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr

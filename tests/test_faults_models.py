@@ -1,17 +1,19 @@
 "Small inputs that gave wrong answers in silence; those that still do are expected to fail."
 
 import contextlib
+import io
 import warnings
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from models import estimators
 from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from trials import SEED, trials
 
 from thu_big_data_ml import (
@@ -21,6 +23,7 @@ from thu_big_data_ml import (
     ItemCF,
     MatrixFactorizationRegressor,
     NeighborCorrected,
+    RatingEstimator,
     UserCF,
     calibration,
     center_ratings,
@@ -30,12 +33,21 @@ from thu_big_data_ml import (
     get_rating_matrix,
     interval_coverage,
     load_ratings,
+    mae,
+    masked_mse_loss,
     masked_product,
+    masked_rmse_loss,
     mean_and_error,
     paired_difference,
+    plot_grid,
+    plot_history,
     ranking_at,
+    read_movie_titles,
+    read_ratings,
     rmse,
     sample_factors,
+    split_ratings,
+    synthetic_ratings,
     train_als,
     user_similarity,
 )
@@ -542,3 +554,64 @@ def test_measures_refuse_what_they_cannot_measure(measure, words):
 def test_a_difference_that_is_always_the_same_is_a_difference():
     pair = paired_difference([3, 3], [3, 3], [4, 4])
     assert pair == dict(difference=-1.0, standard_error=0.0, ratio=-np.inf)
+
+
+# What a newcomer writes
+
+
+def test_a_tilde_is_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "a user"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "a user"))
+    monkeypatch.chdir(tmp_path)
+    data = synthetic_ratings(20, 15, 120, random_state=0).train
+    model = BaselinePredictor().fit(data)
+    assert model.save("~/m.npz") == tmp_path / "a user" / "m.npz"
+    assert np.array_equal(RatingEstimator.load("~/m.npz").predict(data), model.predict(data))
+    ALSFactorization(n_factors=1, n_epochs=1, checkpoint="~/c.npz").fit(data)
+    assert (tmp_path / "a user" / "c.npz").exists() and not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("path", [None, 3, b"m.npz", "", io.BytesIO(), "a\0b"])
+def test_what_is_no_path_is_told(path):
+    model = BaselinePredictor().fit([[1, 1], [1, 2], [2, 1]], [3, 4, 5])
+    for use in (model.save, BaselinePredictor.load, read_ratings, read_movie_titles):
+        with pytest.raises((TypeError, ValueError), match="A path (is a text|holds no NUL)"):
+            use(path)
+
+
+def test_scores_take_the_ratings_of_the_frame():
+    data = synthetic_ratings(40, 30, 600, random_state=0)
+    pairs, y = data.test[["user_id", "movie_id"]], data.test["rating"].astype(float)
+    model = UserCF(n_neighbors=5).fit(data.train)
+    r2 = 1 - ((y - model.predict(pairs)) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+    assert model.score(data.test) == model.score(pairs, y) == pytest.approx(r2, abs=1e-12)
+    with pytest.raises(ValueError, match="no ratings: give y"):
+        model.score(pairs)
+    with pytest.raises(ValueError, match="same index in different orders"):
+        model.score(pairs, y[::-1])
+    search = GridSearchCV(UserCF(), {"n_neighbors": [1, 20]}, cv=KFold(3, shuffle=True))
+    assert np.isfinite(search.fit(data.train).cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("measure", [rmse, mae, paired_difference])
+def test_rows_in_another_order_are_not_compared(measure):
+    y = pd.Series([5.0, 1.0, 3.0])
+    more = [y + 1] if measure is paired_difference else []
+    with pytest.raises(ValueError, match="same index in different orders"):
+        measure(y, (y + 0.5)[::-1], *more)
+
+
+@pytest.mark.parametrize(
+    "use, words",
+    [
+        (lambda: plot_grid(None), "search_results returns, not a NoneType"),
+        (lambda: plot_history(UserCF()), "model.history_, not a UserCF"),
+        (lambda: plot_history(pd.DataFrame()), "model.history_"),
+        (lambda: split_ratings(None), "ratings must be a DataFrame"),
+        (lambda: masked_mse_loss(np.eye(3), np.eye(3)), "must be tensors"),
+        (lambda: masked_rmse_loss(torch.eye(3), torch.eye(4)), "one shape"),
+    ],
+)
+def test_things_of_another_kind_are_refused_in_a_sentence(use, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        use()

@@ -27,6 +27,7 @@ import numpy as np
 
 from ._files_and_devices import write_whole
 from ._memory import free_memory
+from ._parameters import path_of
 
 # %% ../nbs/array_files.ipynb #n005
 HEAD = "settings.json"  # the first entry
@@ -84,7 +85,7 @@ def write_arrays(
     kind: str,  # what the file is: "model", "checkpoint", ...
 ) -> Path:
     "Write a file of arrays, whole or not at all; big-endian numbers become little-endian."
-    path = Path(path)
+    path = path_of(path)
     places = {name: place_of(name, array) for name, array in arrays.items()}
     first = {place: name for name, place in reversed(places.items())}
     same = {n: first[place] for n, place in places.items() if first[place] != n}
@@ -123,7 +124,7 @@ def read_arrays(
     max_bytes: int | None = None,  # the most memory that it may take; by default what is free
 ) -> tuple[dict[str, np.ndarray], object]:
     "Arrays and settings that `write_arrays` wrote; `ValueError` says what else a file is."
-    path = Path(path)
+    path = path_of(path)
     with opened(path, kind) as file:
         size = os.fstat(file.fileno()).st_size
         if fault := fault_of(file, size, kind):

@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 from joblib import Memory, register_store_backend
 from joblib.memory import FileSystemStoreBackend, extract_first_line
-from sklearn.utils.validation import check_memory
 
 from ._array_files import plain_array, read_arrays, write_arrays
 from ._files_and_devices import write_error, write_whole
@@ -330,4 +329,6 @@ def memory_of(memory: Any) -> Memory:
     "The `Memory` that a caller gives, or one that keeps arrays in the folder that a caller gives."
     if isinstance(memory, str | Path):
         return Memory(os.path.expanduser(memory), backend=BACKEND, verbose=0)
+    from sklearn.utils.validation import check_memory  # slow to import, and --help comes this way
+
     return check_memory(memory)

@@ -23,12 +23,25 @@ def _check_columns(*columns: ArrayLike) -> list[np.ndarray]:  # each (n,) float6
     "Columns of numbers as arrays; `ValueError` on NaN, infinity, no rows, other shapes or lengths."
     if any(map(np.ma.is_masked, columns)):
         raise ValueError("A column is masked; take the rows out first.")
+    _refuse_other_order([c.index for c in columns if isinstance(c, pd.Series)])
     arrays = [check_array(column, ensure_2d=False, dtype=float) for column in columns]
     arrays = [a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a for a in arrays]
     if shapes := [a.shape for a in arrays if a.ndim != 1]:
         raise ValueError(f"There is one number a row, so the shape is (n,), not {shapes[0]}.")
     check_consistent_length(*arrays)
     return arrays
+
+
+def _refuse_other_order(indexes: list[pd.Index]):
+    "`ValueError` if Series have the same index in different orders: which rows are meant?"
+    for index in indexes[1:]:
+        first = indexes[0]
+        same = len(index) == len(first) and index.isin(first).all() and first.isin(index).all()
+        if same and not index.equals(first):
+            raise ValueError(
+                "Two columns have the same index in different orders, and rows are taken in order: "
+                "give b.loc[a.index], or to_numpy() of what is in order."
+            )
 
 
 def _check_labels(labels: ArrayLike, like: np.ndarray, name: str) -> np.ndarray:  # (n,)

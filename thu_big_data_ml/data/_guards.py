@@ -70,7 +70,10 @@ def check_split(
     test_size: float,  # share of test ratings
     order: str,  # "random", "time" or "user_time"
 ):
-    "`ValueError` says why these ratings cannot be split so."
+    "`TypeError` or `ValueError` says why these ratings cannot be split so."
+    if not isinstance(ratings, pd.DataFrame):
+        kind = type(ratings).__name__
+        raise TypeError(f"ratings must be a DataFrame, such as read_ratings returns, not a {kind}.")
     share = isinstance(test_size, numbers.Real) and not isinstance(test_size, bool)
     if not (share and 0 < test_size < 1):
         raise ValueError(f"test_size must lie between 0 and 1, not {test_size!r}.")

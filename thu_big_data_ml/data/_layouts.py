@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from .._parameters import path_of
 from ._columns import canonical_names, columns
 from ._fields import decimal, quoted
 from ._forms import text_of
@@ -31,7 +32,7 @@ netflix_files = {  # name -> lines in the original
 
 def existing_file(path: str | Path) -> Path:  # absolute
     "The path if there is such a file, else a `FileNotFoundError` that names the cure."
-    path = Path(path).expanduser().resolve()
+    path = path_of(path).resolve()
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder where a file was expected.")
     if not path.is_file():

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._files_and_devices import file_digest, write_error, write_whole
+from .._parameters import path_of
 from ._fields import quoted
 from ._layouts import netflix_files
 from ._texts import warn
@@ -338,7 +339,7 @@ def download_netflix(
     --------
     >>> download_netflix("https://example.org/course/netflix")  # doctest: +SKIP
     """
-    folder = Path(folder or data_path / "netflix").expanduser()
+    folder = path_of(folder or data_path / "netflix")
     if isinstance(urls, str):
         urls = {name: f"{urls.rstrip('/')}/{name}" for name in netflix_files}
     _check_request(urls, sha256 or {}, time_limit)

@@ -94,7 +94,8 @@ def _cure(
         if low < high and (high <= 100 or not guessed):
             cures.append(
                 f"{wrong.sum():,} of {len(wrong):,} ratings are so, and they run from {low:g} to "
-                f"{high:g}: if that is their scale, say rating_scale=({low:g}, {high:g})"
+                f"{high:g}: if that is their scale, say rating_scale=({low:g}, {high:g}), "
+                f"or --rating-scale {low:g} {high:g} on the command line"
             )
     if guessed and share > 0.2:
         cures.append(

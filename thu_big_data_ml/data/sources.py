@@ -18,6 +18,7 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype
 
 from .._files_and_devices import write_whole
+from .._parameters import path_of
 from ._folders import look_into
 from ._guards import any_repeated, check_split, resolve_duplicates
 from ._layouts import check_order, existing_file, line_of, netflix_files
@@ -331,7 +332,7 @@ def _path_of(source: str | Path) -> Path:
         )
     if source in ("netflix", "sample"):
         return data_path / source
-    return Path(source).expanduser()
+    return path_of(source)
 
 
 def _not_there(source: str | Path, path: Path) -> str:

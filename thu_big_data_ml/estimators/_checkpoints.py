@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 
 from .._array_files import read_arrays, write_arrays
 from .._memory import warn_caller
+from .._parameters import path_of
 from ._schema import Array, Number, Value, check_table
 
 # %% ../../nbs/estimators/checkpoints.ipynb #n004
@@ -51,7 +52,7 @@ class Checkpoint:
     "The file of one training, and what became of it; without a path nothing is kept."
 
     def __init__(self, path: str | Path | None):
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else path_of(path)
         self.mine: tuple | None = None  # the file as it was when this training last used it
         self.kept: str | None = None  # up to where the file goes
         self.told = False
@@ -142,7 +143,8 @@ def beside(path: str | Path | None, what: str) -> Path | None:
     "A file beside a checkpoint, such as `training.refit.npz`; None if there is none."
     if path is None:
         return None
-    return Path(path).with_name(f"{Path(path).name.removesuffix('.npz')}.{what}.npz")
+    path = path_of(path)
+    return path.with_name(f"{path.name.removesuffix('.npz')}.{what}.npz")
 
 # %% ../../nbs/estimators/checkpoints.ipynb #n014
 HISTORY = "epoch", "seconds", "loss", "train_rmse", "validation_rmse"

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .._memory import warn_caller
@@ -31,6 +32,7 @@ from thu_big_data_ml.estimators._checks import (
     check_ids,
     check_pairs,
     check_ratings,
+    ratings_of,
 )
 from thu_big_data_ml.estimators._ranking import (
     best_first,
@@ -97,8 +99,9 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             frame, or the two columns of an array. A frame may have `rating`, and `date` for
             models with effects of time; the names that files use (`userId`, `item`, ...) do, too.
         y : array of shape (n,), optional
-            Ratings, in stars, in the order of the rows of `X`, whatever the index of a Series
-            says; by default the column `rating` of `X`, which counts for nothing if there is `y`.
+            Ratings, in stars, in the order of the rows of `X`; a Series with the same index in
+            another order is refused. By default the column `rating` of `X`, which counts for
+            nothing if there is `y`.
         movies : data frame, optional
             `movie_id`, `title` and perhaps `year`: titles for tables and for `similar_movies`.
 
@@ -262,6 +265,36 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         at = self._position(user_id, "user_id", -1), self._position(movie, "movie_id", -1)
         self._check_date(date)
         return self._explain(*at, self._asked_dates(1, date))
+
+    def score(
+        self, X: object, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        r"""Take the coefficient of determination $R^2$ of the predictions, as scikit-learn does.
+
+        $1 - \sum (r_{ui} - \hat r_{ui})^2 / \sum (r_{ui} - \bar r)^2$ over the $n$ ratings.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2)
+            Pairs of user and movie, as in `fit`.
+        y : array-like of shape (n,), optional
+            Their ratings, in stars; by default the column rating of `X`.
+        sample_weight : array-like of shape (n,), optional
+            What each rating counts.
+
+        Returns
+        -------
+        float
+            1 at best, 0 for their mean.
+
+        Raises
+        ------
+        ValueError
+            There are no ratings, neither in `y` nor in `X`.
+        """
+        predicted = self.predict(X)
+        y = ratings_of(X, y, len(predicted)).astype(float)
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted model to one file: arrays and JSON in `.npz`, no pickle.

@@ -472,8 +472,8 @@ def plot_grid(
 
     Raises
     ------
-    ValueError
-        The table has no such column.
+    TypeError, ValueError
+        It is no table, or has no such column.
 
     Examples
     --------
@@ -481,6 +481,9 @@ def plot_grid(
     >>> plot_grid(table, "a", "b").data[0].z.tolist()
     [[0.9, 0.8], [1.0, 0.7]]
     """
+    if not isinstance(table, pd.DataFrame):
+        kind = type(table).__name__
+        raise TypeError(f"table must be what search_results returns, not a {kind}.")
     missing = [name for name in (x, y, "rmse") if name not in table]
     if missing:
         raise ValueError(

@@ -164,11 +164,21 @@ def masked_mse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.
     Tensor
         A scalar, in squared stars.
 
+    Raises
+    ------
+    TypeError, ValueError
+        A matrix is no tensor, or their shapes differ.
+
     Examples
     --------
     >>> masked_mse_loss(torch.tensor([[3.0, 1.0]]), torch.tensor([[5.0, 0.0]]))
     tensor(2.)
     """
+    shapes = [tuple(t.shape) for t in (reconstructed, matrix) if isinstance(t, torch.Tensor)]
+    if len(shapes) < 2:
+        raise TypeError("Both matrices must be tensors: torch.as_tensor makes one of an array.")
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"Both matrices have one shape, and these have {shapes[0]}, {shapes[1]}.")
     observed = matrix != 0
     return 0.5 * (reconstructed[observed] - matrix[observed]).square().mean()
 
@@ -187,6 +197,11 @@ def masked_rmse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch
     -------
     Tensor
         A scalar, in stars.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A matrix is no tensor, or their shapes differ.
 
     Examples
     --------
@@ -505,12 +520,21 @@ def plot_history(history: pd.DataFrame, title: str = "") -> go.Figure:
     Figure
         A Plotly figure.
 
+    Raises
+    ------
+    TypeError
+        It is no such table.
+
     Examples
     --------
     >>> _, history = train_matrix_factorization(np.eye(3), n_epochs=3, verbose=False)
     >>> [line.name for line in plot_history(history).data]
     ['train RMSE', 'validation RMSE', 'loss']
     """
+    needed = {"epoch", "loss", "train_rmse", "validation_rmse"}
+    if not isinstance(history, pd.DataFrame) or not needed <= set(history):
+        kind = type(history).__name__
+        raise TypeError(f"history must be what a training returns, model.history_, not a {kind}.")
     loss = dict(title="loss", overlaying="y", side="right", showgrid=False)
     legend = dict(x=0.98, y=0.98, xanchor="right")
     fig = figure("epoch", "RMSE (stars)", title, yaxis2=loss, legend=legend)
