@@ -627,7 +627,8 @@ def naive_rows(form, lines):
         while len(fields) > len(names) * (form != "archive") and not fields[-1]:
             fields.pop()
         if form == "archive" and len(fields) == 1 and fields[0].endswith(":"):
-            movie = naive_id(fields[0][:-1].strip())
+            name = fields[0][:-1]
+            movie = naive_id(name) if name.isdigit() else None
             wrong |= {number} if movie is None else set()
             continue
         if form == "archive" and movie is None:  # the file does not begin as an archive does
