@@ -45,6 +45,9 @@ class PointModel(RatingEstimator):
         "ends_": Ends(optional=True),
     }
 
+    def _check_learned(self):
+        check_switch("bias", self.params_["bias"])
+
     def _train(self, R, R_validation=None, **settings):
         "The best model and its history."
         raise TypeError(f"{type(self).__name__} does not say how it is trained.")
