@@ -19,6 +19,7 @@ from trials import SEED, trials
 from thu_big_data_ml import (
     ALSFactorization,
     BaselinePredictor,
+    CachedScore,
     GibbsFactorization,
     ItemCF,
     MatrixFactorizationRegressor,
@@ -51,6 +52,8 @@ from thu_big_data_ml import (
     train_als,
     user_similarity,
 )
+from thu_big_data_ml.bayesian._time_effects import time_facts
+from thu_big_data_ml.evaluation._rows import ratings_fingerprint
 
 
 def trust(reason: str):
@@ -615,3 +618,75 @@ def test_rows_in_another_order_are_not_compared(measure):
 def test_things_of_another_kind_are_refused_in_a_sentence(use, words):
     with pytest.raises((TypeError, ValueError), match=words):
         use()
+
+
+# Scores that are remembered
+
+
+def swapped(frame):
+    return frame.set_axis(["movie_id", "user_id", *list(frame)[2:]], axis=1)
+
+
+def as_objects(frame):
+    return frame.astype(object)
+
+
+def as_texts(frame):
+    return frame.astype(str).astype(object)
+
+
+def in_polars(frame):
+    return pytest.importorskip("polars").from_pandas(frame)
+
+
+def with_dates(frame, unit):
+    return frame.assign(date=np.arange(len(frame)).astype(f"M8[{unit}]"))
+
+
+@pytest.mark.parametrize(
+    "change, other",
+    [
+        (None, swapped),
+        (in_polars, lambda frame: in_polars(swapped(frame))),
+        (as_objects, as_texts),
+        (lambda frame: with_dates(frame, "D"), lambda frame: with_dates(frame, "h")),
+        (lambda frame: frame.assign(y=0), lambda frame: frame.assign(y=1)),
+        (None, lambda frame: frame.assign(age=1)),
+    ],
+    ids=["names", "names of Polars", "objects", "units of dates", "a column y", "another column"],
+)
+def test_a_score_of_other_ratings_is_not_remembered(change, other):
+    ratings = some()
+    pairs, y = ratings[["user_id", "movie_id"]], ratings["rating"]
+    before, after = (pairs if made is None else made(pairs) for made in (change, other))
+    assert ratings_fingerprint(before, y) == ratings_fingerprint(before, y.to_numpy())
+    assert ratings_fingerprint(before, y) != ratings_fingerprint(after, y)
+
+
+def test_a_remembered_score_is_the_score(tmp_path):
+    ratings = some()
+    pairs, y = ratings[["user_id", "movie_id"]], ratings["rating"]
+    scores = []
+    for X in (pairs, swapped(pairs)):
+        models = (CachedScore(BaselinePredictor(1, 20), memory) for memory in (tmp_path, None))
+        kept, alone = (model.fit(X[:200], y[:200]).score(X[200:], y[200:]) for model in models)
+        assert kept == alone
+        scores.append(kept)
+    assert scores[0] != scores[1]
+    turned = pd.Series(y[:200].to_numpy(), y.index[:200][::-1])
+    with pytest.raises(ValueError, match="different orders"):
+        CachedScore(BaselinePredictor(1, 20), tmp_path).fit(pairs[:200], turned).score(pairs, y)
+
+
+@pytest.mark.parametrize("day", ["-4000-01-01", "1700-01-01", "9999-12-31"])
+def test_a_model_of_far_dates_can_be_saved(day, tmp_path):
+    ratings = some(8, 6, 30).assign(date=np.datetime64(day, "s"))
+    model = GibbsFactorization(2, time=True, n_chains=1, n_sweeps=4, random_state=0).fit(ratings)
+    again = GibbsFactorization.load(model.save(tmp_path / "model.npz"))
+    np.testing.assert_array_equal(again.predict(ratings), model.predict(ratings))
+
+
+def test_a_date_that_no_model_can_hold_is_refused_before_the_training():
+    dates = np.array([0, 2**62, -(2**62)]).astype("M8[s]")
+    with pytest.raises(ValueError, match="row 1: .* is not a date of the years"):
+        time_facts(np.zeros(3, int), dates)

@@ -287,6 +287,26 @@ def test_sizes_are_compared_before_memory_is_taken(files, tmp_path):
         assert refused(tmp_path / "model.npz"), (old, new)
 
 
+def test_a_file_of_holes_is_refused_at_once(files, tmp_path):
+    "A terabyte that takes no room on the disk, with a beginning and an end that are right."
+    data = files("biases").read_bytes()
+    path = tmp_path / "holes.npz"
+    with open(path, "wb") as file:
+        file.write(data[:-200])
+        file.seek(1 << 40)
+        file.write(data[-200:])
+    began = time.perf_counter()
+    assert "takes 1,099,511,627,976 bytes of memory" in refused(path)
+    assert time.perf_counter() - began < 5
+
+
+def test_a_parameter_of_a_file_is_what_its_model_takes(files, tmp_path):
+    arrays, settings = opened(files("als"))
+    settings["model"]["parameters"]["bias"] = {"array": "matrix_.data"}
+    path = close(tmp_path / "bias.npz", arrays, settings)
+    assert "bias must be True or False" in refused(path)
+
+
 def with_head(data: bytes, change) -> bytes:
     "A file whose settings are others, with sizes and digest to match."
     start = 30 + len("settings.json")

@@ -272,7 +272,8 @@ def test_parameters_of_an_estimator_within(watched, data, tmp_path):
     search_parameters(model, nested, data.train, **options)
     assert len(Watched.learned) == 4 * 2  # remembered
     other = NeighborCorrected(BaselinePredictor(), n_neighbors=5, validation_fraction=0)
-    kinds = [tuning._score_key(m, (data.train, 0), (data.test, 0)) for m in (model, other)]
+    parts = [(part, part["rating"]) for part in (data.train, data.test)]
+    kinds = [tuning._score_key(m, *parts) for m in (model, other)]
     assert kinds[0] != kinds[1]  # the same parameters of another class
     wide = dict(estimator__user_damping=[0.1, 10], n_neighbors=[2, 5, 8])
     search_parameters(model, wide, data.train, **options)

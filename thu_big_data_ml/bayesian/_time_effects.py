@@ -31,7 +31,7 @@ class TimeFacts:
     stamps: np.ndarray  # (nnz,) int64: user * WIDE + second of all ratings, sorted
 
     _learned = {
-        "span": Array("i8", (2,), -WIDE * 2, WIDE * 2),
+        "span": Array("i8", (2,), -WIDE * 4, WIDE * 4),  # to the year 10680
         "fine": Flag(),
         "stamps": Array("i8", ("n_ratings",), -(2.0**62), 2.0**62),
     }
@@ -79,6 +79,10 @@ def time_facts(
     if np.isnat(dates).any():
         raise ValueError(f"row {int(np.argmax(np.isnat(dates)))}: the date is missing.")
     seconds = dates.astype(np.int64)
+    far = (seconds < -WIDE * 4 + DAY) | (seconds > WIDE * 4)
+    if far.any():
+        row = int(np.argmax(far))
+        raise ValueError(f"row {row}: {dates[row]} is not a date of the years -6700 to 10600.")
     first = seconds.min() // DAY * DAY
     if seconds.max() - first > WIDE // 2:
         raise ValueError("The dates of the ratings are more than a thousand years apart.")
@@ -175,7 +179,8 @@ class TimeEffects:
             keys = self.keys[start:stop]
             if stop < start or (keys[1:] <= keys[:-1]).any():
                 raise ValueError(f"{within}keys must be ascending within each grouping.")
-        if self.facts.span[0] > self.facts.span[1] or (stamps[1:] < stamps[:-1]).any():
+        first, last = self.facts.span.tolist()
+        if not first <= last <= first + WIDE // 2 or (stamps[1:] < stamps[:-1]).any():
             raise ValueError(f"{within}facts must be ascending.")
 
     def at(self, u, i, dates) -> Iterator[tuple]:  # name, (n,) mean, (n,) variance

@@ -76,7 +76,7 @@ class Experiment:
         self.machine = machine_facts(device)
         parts = (data.train, data.test)
         self.key = {
-            "the ratings": [ratings_fingerprint(part, 0) for part in parts],
+            "the ratings": [ratings_fingerprint(part, part["rating"]) for part in parts],
             "the seed": options.random_state,
             "the device": device,
             "the version": release,

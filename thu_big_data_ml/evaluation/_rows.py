@@ -20,6 +20,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import psutil
@@ -33,9 +34,31 @@ except ImportError:  # on Windows
 
 # %% ../../nbs/evaluation/rows.ipynb #n021
 def ratings_fingerprint(X, y) -> str:  # 32 hexadecimal digits
-    "What tells one table of ratings from another: a hash of the hashes of its rows."
-    rows = pd.util.hash_pandas_object(pd.DataFrame(X).assign(y=np.asarray(y)), index=False)
-    return hashlib.blake2b(rows.to_numpy(), digest_size=16).hexdigest()
+    "What tells ratings from others: the names and kinds of columns, and the hashes of their rows."
+    tables = _as_table(X), pd.DataFrame(np.asarray(y).reshape(len(y), -1))
+    digest = hashlib.blake2b(str(_indexed_alike(X, y)).encode(), digest_size=16)
+    for table in tables:
+        for name, column in table.items():
+            kind = pd.api.types.infer_dtype(column, skipna=False)
+            digest.update(f"{name!r} {column.dtype} {kind} {len(column)} ".encode())
+            if column.dtype == object and kind != "string":  # pandas hashes 7 and '7' alike
+                column = column.map(repr)
+            digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy())
+    return digest.hexdigest()
+
+
+def _as_table(X) -> pd.DataFrame:
+    "What a model is given as a table of pandas, with the names that it has."
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if isinstance(X, pd.DataFrame) or not isinstance(frame, nw.DataFrame):
+        return pd.DataFrame(X)
+    return pd.DataFrame({name: frame[name].to_numpy() for name in frame.columns})
+
+
+def _indexed_alike(X, y) -> bool:
+    "Whether a table and its column have one index; models refuse them in different orders."
+    with_index = isinstance(X, pd.DataFrame) and isinstance(y, pd.Series)
+    return not with_index or X.index.equals(y.index)
 
 
 def code_fingerprint() -> str:  # 32 hexadecimal digits
