@@ -300,13 +300,6 @@ def test_a_file_of_holes_is_refused_at_once(files, tmp_path):
     assert time.perf_counter() - began < 5
 
 
-def test_a_parameter_of_a_file_is_what_its_model_takes(files, tmp_path):
-    arrays, settings = opened(files("als"))
-    settings["model"]["parameters"]["bias"] = {"array": "matrix_.data"}
-    path = close(tmp_path / "bias.npz", arrays, settings)
-    assert "bias must be True or False" in refused(path)
-
-
 def with_head(data: bytes, change) -> bytes:
     "A file whose settings are others, with sizes and digest to match."
     start = 30 + len("settings.json")

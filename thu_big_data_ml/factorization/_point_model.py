@@ -128,9 +128,6 @@ class PointModel(RatingEstimator):
         copy.checkpoint = beside(self.checkpoint, "trust")
         return copy
 
-    def _check_learned(self):
-        check_switch("bias", self.params_["bias"])
-
     def _score(self, u, i, dates=None):
         parameters = self.U_, self.V_, self.b_u_, self.b_i_, self.mean_, self.ends_
         return predict_pairs(u, i, *parameters)
