@@ -9,7 +9,6 @@ __all__ = ['default_models', 'compare', 'plot_comparison', 'plot_error_by_activi
 import warnings
 from functools import partial
 
-import numpy as np
 import pandas as pd
 from plotly.graph_objects import Figure
 from sklearn.dummy import DummyRegressor
