@@ -8,6 +8,7 @@ __all__ = ['evaluate', 'check_models', 'check_data', 'check_frame', 'sentence_of
 # %% ../../nbs/evaluation/measuring.ipynb #n012
 import time as clock
 import traceback
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -56,8 +57,10 @@ def _rehearse(model, X: pd.DataFrame, y: pd.Series):
     checkpoints = [name for name in names if name.split("__")[-1] == "checkpoint"]
     if checkpoints:
         copy.set_params(**dict.fromkeys(checkpoints))
-    copy.fit(X, y)
-    copy.predict(X)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a hundred ratings make no good model
+        copy.fit(X, y)
+        copy.predict(X)
 
 
 def _array_bytes(value, seen: set[int]) -> int:
