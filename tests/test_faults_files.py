@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
+from small_files import LINES, refused_or_read
 from trials import SEED, trials
 
 from thu_big_data_ml import BaselinePredictor
@@ -95,22 +96,6 @@ def test_the_last_of_duplicates_is_the_latest(tmp_path):
     path = tmp_path / "u.txt"
     path.write_text("1 10 4 2005-01-02\n1 10 2 2004-01-01\n")
     assert read_ratings(path, duplicates="last")["rating"].tolist() == [4]
-
-
-LINES = "userId,movieId,rating\n" + "".join(
-    f"{user},{movie},{1 + (user + movie) % 5}\n" for user in range(1, 6) for movie in range(10, 15)
-)
-
-
-def refused_or_read(source, form):
-    "The 25 ratings of `LINES`, or a sentence that names the form."
-    try:
-        data = load_ratings(source)
-    except RatingFileError as error:
-        said = str(error).replace(str(source), "")
-        assert form in said, said
-    else:
-        assert len(data.train) + len(data.test) == 25
 
 
 def test_semicolons(tmp_path):

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from small_files import LINES, refused_or_read
 from trials import SEED, trials
 
 import thu_big_data_ml.data.sources as sources
@@ -16,22 +17,6 @@ from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.data.titles import read_movie_titles, read_users
 
 PAIR = ["user_id", "movie_id"]
-
-
-LINES = "userId,movieId,rating\n" + "".join(
-    f"{user},{movie},{1 + (user + movie) % 5}\n" for user in range(1, 6) for movie in range(10, 15)
-)
-
-
-def refused_or_read(source, form):
-    "The 25 ratings of `LINES`, or a sentence that names the form."
-    try:
-        data = load_ratings(source)
-    except RatingFileError as error:
-        said = str(error).replace(str(source), "")
-        assert form in said, said
-    else:
-        assert len(data.train) + len(data.test) == 25
 
 
 def write_archive(folder, second):

@@ -8,10 +8,8 @@ __all__ = ['BACKEND', 'BYTES_LIMIT', 'to_tree', 'from_tree', 'memory_of']
 # %% ../nbs/cache.ipynb #n002
 import os
 import shutil
-import sys
 import threading
 import time
-import warnings
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +22,7 @@ from joblib.memory import FileSystemStoreBackend, extract_first_line
 
 from ._array_files import plain_array, read_arrays, write_arrays
 from ._files_and_devices import write_error, write_whole
+from ._memory import warn_caller
 
 # %% ../nbs/cache.ipynb #n005
 def to_tree(
@@ -198,17 +197,10 @@ _said: set[str] = set()
 
 
 def _warn(text: str, once: bool = False):
-    "A `UserWarning` at the line that called this package or a remembered function."
-    if once and text in _said:
-        return
-    _said.add(text)
-    frame, level = sys._getframe(1), 2
-    while frame.f_back and frame.f_globals["__name__"].split(".")[0] in _between:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, stacklevel=level)
-
-
-_between = {"thu_big_data_ml", "joblib", "sklearn"}
+    "A `UserWarning` at the line that called a remembered function."
+    if not (once and text in _said):
+        _said.add(text)
+        warn_caller(text)
 
 
 class _ArrayStore(FileSystemStoreBackend):

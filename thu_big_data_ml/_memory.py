@@ -145,9 +145,12 @@ def left() -> str:
     return f"{free / 1e9:.3g} GB {limit}"
 
 
+_between = {"thu_big_data_ml", "joblib", "sklearn"}
+
+
 def warn_caller(message: str):
-    "Warn at the line outside this package that asked for the work."
-    level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith(__package__ or "!"):
+    "Warn at the line that asked for the work, outside this package and what calls it back."
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _between:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .._files_and_devices import file_digest
+from .._memory import warn_caller
 from ._layouts import netflix_files
-from ._texts import warn
 from .errors import RatingFileError
 
 # %% ../../nbs/data/folders.ipynb #n005
@@ -109,7 +109,7 @@ def _parts(folder: Path, files: list[Path]) -> list[Path]:
             _look_at_copy(file, files)
     missing = sorted(set(range(1, max(parts) + 1)) - parts.keys())
     if missing:
-        warn(
+        warn_caller(
             f"{folder}: combined_data_{missing[0]}.txt is not there ({len(missing)} of "
             f"{max(parts)} parts are missing). Put it there if all ratings are wanted."
         )
@@ -119,11 +119,15 @@ def _parts(folder: Path, files: list[Path]) -> list[Path]:
 def _look_at_copy(file: Path, parts: list[Path]):
     "Warn of a copy of a part; `RatingFileError` for what only looks like one."
     if file.name.endswith(_unfinished):
-        return warn(f"{file}: an unfinished download, which is not read. Finish or remove it.")
+        return warn_caller(
+            f"{file}: an unfinished download, which is not read. Finish or remove it."
+        )
     same = [p for p in parts if file.is_file() and p.stat().st_size == file.stat().st_size]
     for part in same:
         if file_digest(part) == file_digest(file):
-            return warn(f"{file}: a copy of {part.name}, which is not read again. Remove it.")
+            return warn_caller(
+                f"{file}: a copy of {part.name}, which is not read again. Remove it."
+            )
     raise RatingFileError(
         f"{file}: is none of the archive's parts (combined_data_1.txt and so on), and no exact "
         "copy of one. Remove it, or put it into another folder."

@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from .._memory import warn_caller
 from ._sparse import positions
-from ._texts import warn
 from .errors import RatingFileError
 
 # %% ../../nbs/data/guards.ipynb #n004
@@ -113,7 +113,7 @@ def warn_of_known_pairs(both: pd.DataFrame):
     if any_repeated(both["user_id"], both["movie_id"]):
         known = both.duplicated()
         user, movie = both.iloc[int(np.argmax(known))]
-        warn(
+        warn_caller(
             f"user {user} and movie {movie}: the first of {known.sum():,} test pairs that train "
             "also holds; a model can look them up. Remove them from one of the two."
         )

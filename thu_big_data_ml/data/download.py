@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .._files_and_devices import file_digest, write_error, write_whole
+from .._memory import warn_caller
 from .._parameters import path_of
 from ._fields import quoted
 from ._layouts import netflix_files
-from ._texts import warn
 from ..help import data_path
 
 # %% ../../nbs/data/download.ipynb #c007
@@ -242,7 +242,7 @@ def _refuse_no_file(job: _Job, answer) -> int | None:  # its size in bytes, None
     length = answer.headers.get("Content-Length")
     if length is None:
         if "chunked" not in answer.headers.get("Transfer-Encoding", "").lower():
-            warn(f"{job.url} does not say how long the file is: look whether it is whole.")
+            warn_caller(f"{job.url} does not say how long the file is: look whether it is whole.")
         return None
     if not re.fullmatch(r"\d{1,18}", length, re.ASCII):
         raise job.error(f"says that the file has {quoted(length)} bytes")
@@ -349,7 +349,7 @@ def download_netflix(
         raw = path.read_bytes()
         found = raw.count(b"\n") + (not raw.endswith(b"\n"))
         if found != lines:
-            warn(
+            warn_caller(
                 f"{path} has {found:,} lines; the course's file has {lines:,}. "
                 "If it was cut short, delete it and download again."
             )

@@ -18,12 +18,12 @@ import pandas as pd
 from pandas.api.types import is_integer_dtype
 
 from .._files_and_devices import write_whole
+from .._memory import warn_caller
 from .._parameters import path_of
 from ._folders import look_into
 from ._guards import any_repeated, check_split, resolve_duplicates
 from ._layouts import check_order, existing_file, line_of, netflix_files
 from ._sparse import positions
-from ._texts import warn
 from .errors import RatingFileError
 from .files import read_ratings
 from .ratings import RatingData, split_ratings
@@ -121,7 +121,7 @@ def _titles_beside(path: Path, ratings: pd.DataFrame) -> pd.DataFrame:
     titles = read_movie_titles(found[0])
     _same_kind(found[0], titles, path, ratings)
     if not titles["movie_id"].isin(ratings["movie_id"].unique()).any():
-        warn(f"{found[0]}: holds no title of a movie rated in {path.name}. Are they a pair?")
+        warn_caller(f"{found[0]}: holds no title of a movie rated in {path.name}. Are they a pair?")
     return titles
 
 # %% ../../nbs/data/sources.ipynb #n003
@@ -147,7 +147,7 @@ def _load_split_folder(folder: Path, split: dict, options: dict) -> RatingData:
         train, test = split_ratings(both, **split)
     titles = _titles_beside(paths[0], both)
     if not len(titles):
-        warn(f"{folder}: there is no movie_titles.txt, so titles are unknown.")
+        warn_caller(f"{folder}: there is no movie_titles.txt, so titles are unknown.")
     with warnings.catch_warnings():  # said already, with file and line
         warnings.filterwarnings("ignore", ".*test pairs that train also holds", UserWarning)
         return RatingData.from_splits(train, test, titles, user_ids, name=folder.name)
@@ -158,7 +158,7 @@ def _known_users(
 ) -> np.ndarray | None:
     "The ids of `users.txt`, None without it; `RatingFileError` names a user who is not there."
     if not users.exists():
-        warn(f"{users.parent}: there is no users.txt, so the users are those who rated.")
+        warn_caller(f"{users.parent}: there is no users.txt, so the users are those who rated.")
         return None
     user_ids = read_users(users)
     for path, table in zip(paths, tables):
@@ -177,7 +177,7 @@ def _warn_of_known_pairs(paths: list[Path], tables: list[pd.DataFrame], both, op
     "Warn of test pairs that train also holds."
     if any_repeated(both["user_id"], both["movie_id"]):
         known = both.duplicated(_pair)
-        warn(
+        warn_caller(
             f"{_place(paths, tables, int(np.argmax(known)), options)}: the first of "
             f"{known.sum():,} test pairs that train also holds; a model can look them up. "
             "Remove them, or choose duplicates='last' or 'mean'."
@@ -364,7 +364,7 @@ def _warn_of_missing_ratings(path: Path, data: RatingData):
     expected = netflix_files["netflix_train.txt"] + netflix_files["netflix_test.txt"]
     found = len(data.train) + len(data.test)
     if found != expected:
-        warn(
+        warn_caller(
             f"{path} holds {found:,} ratings; the course's files hold {expected:,}. "
             "Was a download cut short?"
         )
