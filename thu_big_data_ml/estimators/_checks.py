@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['largest', 'frame_of', 'check_pairs', 'check_ids', 'check_dates', 'check_ratings', 'ratings_of', 'check_numbers',
-           'check_scale']
+           'check_scale', 'tell_of_strangers']
 
 # %% ../../nbs/estimators/checks.ipynb #c002
 import numbers
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
+from .._memory import warn_caller
 from .._parameters import brief
 from ..data._columns import canonical_names, columns
 from ..data._guards import resolve_duplicates
@@ -259,3 +260,17 @@ def check_scale(rating_scale) -> tuple[float, float]:
             f"rating_scale must be None or two numbers, the lower first, not {rating_scale!r}."
         )
     return float(ends[0]), float(ends[1])
+
+# %% ../../nbs/estimators/checks.ipynb #n004
+def tell_of_strangers(what: str, ids: pd.Series, at: np.ndarray, n_known: int):
+    "Warn if most pairs are of users or movies not in training, and these are no mere handful."
+    unknown = at < 0
+    if 2 * unknown.sum() <= len(at):
+        return
+    many = ids[unknown].nunique()
+    if many >= max(5, n_known / 25):
+        warn_caller(
+            f"{unknown.sum():,} of {len(at):,} pairs are of {many:,} {what} that were not in "
+            "training, so the damped biases answer. Tables of ratings are sorted: "
+            "cross-validation must shuffle them, cv=KFold(5, shuffle=True, random_state=0)."
+        )

@@ -59,5 +59,8 @@ class BaselinePredictor(RatingEstimator):
     def _fit(self, R, dates=None):
         "The biases are all there is, and `fit` has them."
 
+    def _fold_in(self, R, rows, dates=None):
+        "`fold_in` has them, too."
+
     def _score(self, u, i, dates=None):
         return self._baseline(u, i)

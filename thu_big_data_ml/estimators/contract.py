@@ -18,7 +18,6 @@ from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from .._memory import warn_caller
 from thu_big_data_ml._parameters import (
     brief,
     check_count,
@@ -33,7 +32,9 @@ from thu_big_data_ml.estimators._checks import (
     check_pairs,
     check_ratings,
     ratings_of,
+    tell_of_strangers,
 )
+from ._new_ratings import fold, take_in
 from thu_big_data_ml.estimators._ranking import (
     best_first,
     is_title,
@@ -44,7 +45,7 @@ from thu_big_data_ml.estimators._ranking import (
     titles_of,
 )
 from ._saving import load_model, save_model
-from ._schema import Array, Ends, Number, Sparse
+from ._schema import Array, Ends, Number, Sparse, grown, learned_of
 from .biases import damped_biases
 
 # %% ../../nbs/estimators/contract.ipynb #c004
@@ -65,8 +66,8 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         Lowest and highest training rating; predictions are clipped to it.
     global_mean_, user_bias_, movie_bias_ : float, ndarray, ndarray
         The damped biases, which answer for whoever the model cannot, in stars.
-    last_date_ : ndarray or None
-        The latest date of training, for models with effects of time.
+    dates_, last_date_ : ndarray of shape (n_ratings,) and (), or None
+        The dates of `matrix_.data`, and the latest; for models with effects of time.
     params_ : dict
         The parameters as they were when the model was fitted.
     seed_ : int or None
@@ -120,6 +121,97 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         model = copy.copy(self)
         model._learn(X, y, movies)
         self.__dict__.update(vars(model))
+        return self
+
+    def fold_in(self, X: object, y: ArrayLike | None = None) -> Self:
+        """Take in ratings of new users, or more of known ones, while the movies stay as they are.
+
+        What describes these users is learned from all their ratings by the closed form that a fit
+        has for users, with everything about movies and other users held fixed. They are predicted
+        and recommended to at once. If a pair was rated before, the new rating replaces the old.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2)
+            Pairs of raw ids, as for `fit`; the movies were in training. No ratings change nothing.
+        y : array of shape (n,), optional
+            Ratings in stars, as for `fit`.
+
+        Returns
+        -------
+        RatingEstimator
+            The model itself; if this raises or is interrupted, it is as it was.
+
+        Raises
+        ------
+        ValueError
+            A rating, an id or a date that cannot be used, with its row; or a movie that was not in
+            training.
+        TypeError
+            The model has no such form, and its class says so.
+
+        See Also
+        --------
+        partial_fit : For ratings of new movies, or of many users.
+
+        Examples
+        --------
+        >>> from thu_big_data_ml import BaselinePredictor
+        >>> model = BaselinePredictor(user_damping=2).fit([[1, 8], [1, 72], [2, 8]], [5, 3, 4])
+        >>> model.fold_in([[7, 8], [7, 72]], [1, 1]).predict([[7, 8], [7, 72]]).round(2).tolist()
+        [2.65, 2.34]
+        """
+        check_is_fitted(self, "matrix_")
+        if len(check_pairs(X)):
+            model = copy.copy(self)
+            fold(model, X, y)
+            self.__dict__.update(learned_of(model))
+        return self
+
+    def partial_fit(self, X: object, y: ArrayLike | None = None, *, movies: object = None) -> Self:
+        """Take in ratings of known and of new users and movies, beside those of training.
+
+        If a pair was rated before, the new rating replaces the old. Without a fit before, this is
+        `fit`. The parameters are those of the fit. How near the outcome is to a fit to all ratings
+        depends on the model, and its class says so; it is the same for models that are fitted in
+        one step, such as biases and neighbours.
+
+        Parameters
+        ----------
+        X : data frame or array of shape (n, 2)
+            Pairs of raw ids, as for `fit`. No ratings change nothing.
+        y : array of shape (n,), optional
+            Ratings in stars, as for `fit`.
+        movies : data frame, optional
+            `movie_id`, `title` and perhaps `year`, as for `fit`, of new movies or of all.
+
+        Returns
+        -------
+        RatingEstimator
+            The model itself; if this raises or is interrupted, it is as it was.
+
+        Raises
+        ------
+        ValueError
+            A rating, an id or a date that cannot be used, with its row.
+
+        See Also
+        --------
+        fold_in : Faster for a few users, and leaves all others as they are.
+
+        Examples
+        --------
+        >>> from thu_big_data_ml import BaselinePredictor
+        >>> model = BaselinePredictor().partial_fit([[1, 8], [1, 72]], [5, 3])
+        >>> model.partial_fit([[2, 8], [2, 6]], [4, 1]).movie_ids_.tolist()
+        [6, 8, 72]
+        """
+        if not hasattr(self, "matrix_"):
+            return self.fit(X, y, movies=movies)
+        if len(check_pairs(X)):
+            model = copy.copy(self)
+            take_in(model, X, y, movies)
+            self.__dict__.update(learned_of(model))
         return self
 
     def predict(self, X: object, return_reason: bool = False) -> np.ndarray | Any:
@@ -364,6 +456,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         "movie_bias_": Array("f8", ("n_movies",)),
         "titles_": Array("U", ("n_movies",), optional=True),
         "years_": Array("i8", ("n_movies",), optional=True),
+        "dates_": Array("M8[s]", ("n_ratings",), optional=True),
         "last_date_": Array("M8[s]", (), optional=True),
     }
 
@@ -388,9 +481,10 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         biases = damped_biases(self.matrix_, *self._damping())
         self.global_mean_, self.user_bias_, self.movie_bias_ = biases
         self.titles_, self.years_ = titles_of(self.movie_ids_, movies)
-        dates = self._training_dates(ratings, u, i)
+        dates = self._training_dates(ratings)
+        self.dates_ = None if dates is None else dates[np.lexsort((i, u))]
         self.last_date_ = None if dates is None else np.array(dates.max())
-        self._fit(self.matrix_, dates)
+        self._fit(self.matrix_, self.dates_)
 
     def _fit(self, R, dates=None):
         "Learn from the rating matrix, and from the dates of its ratings if `_uses_dates`."
@@ -399,6 +493,29 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
     def _score(self, u, i, dates=None):
         "(n,) predictions in stars at known positions; NaN where there is no answer."
         raise TypeError(f"{type(self).__name__} does not define _score(u, i, dates=None).")
+
+    # What `fold_in` and `partial_fit` do with theirs
+
+    def _grow(self, places):
+        "Lay out what was learned for more users, movies or ratings, see `grown`."
+        done = "matrix_", "user_ids_", "movie_ids_"
+        table = {name: kind for name, kind in self._learned.items() if name not in done}
+        self.__dict__.update(grown(vars(self), table, places))
+
+    def _fold_in(self, R, rows, dates=None):
+        """Learn the users at `rows` from their ratings in `R`; movies stay as they are.
+
+        Arrays of the table `_learned` have a row for each user by now, 0 for new ones. Those of
+        users are copies and may be changed in place; those of movies may not.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no closed form for users, as it does not define "
+            "_fold_in(R, rows, dates=None); take their ratings in by partial_fit."
+        )
+
+    def _partial_fit(self, R, cells, dates=None):
+        "Learn from new ratings, at positions `cells` of `R.data`; unless defined, from all anew."
+        self._fit(R, dates)
 
     # Shared by the methods above
 
@@ -442,13 +559,13 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         }
         return model.set_params(**files)
 
-    def _training_dates(self, ratings, u, i) -> np.ndarray | None:
-        "The dates in the order of `matrix_.data` if they are used; `ValueError` if there are none."
+    def _training_dates(self, ratings) -> np.ndarray | None:
+        "The dates of the ratings if they are used; `ValueError` if there are none."
         if not self._uses_dates():
             return None
         if "date" not in ratings:
             raise ValueError("Effects of time need dates: give X a column date, or set time=False.")
-        return check_dates(ratings["date"])[np.lexsort((i, u))]
+        return check_dates(ratings["date"])
 
     def _asked_dates(self, n, dates=None) -> np.ndarray | None:
         "(n,) dates to predict at, by default the last of training; None without effects of time."
@@ -477,8 +594,8 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         u = self._positions(pairs["user_id"], self.user_ids_, "user_id")
         i = self._positions(pairs["movie_id"], self.movie_ids_, "movie_id")
         if tell:
-            _tell_of_strangers("users", pairs["user_id"], u, len(self.user_ids_))
-            _tell_of_strangers("movies", pairs["movie_id"], i, len(self.movie_ids_))
+            tell_of_strangers("users", pairs["user_id"], u, len(self.user_ids_))
+            tell_of_strangers("movies", pairs["movie_id"], i, len(self.movie_ids_))
         if self.last_date_ is not None and "date" not in pairs:
             raise ValueError(
                 "This model has effects of time, so X needs a column date: when each rating is "
@@ -560,17 +677,3 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         "Movies at columns `at`, with titles where they are known."
         titles = {} if self.titles_ is None else {"title": self.titles_[at]}
         return pd.DataFrame({"movie_id": self.movie_ids_[at], **titles, **values})
-
-
-def _tell_of_strangers(what: str, ids: pd.Series, at: np.ndarray, n_known: int):
-    "Warn if most pairs are of users or movies not in training, and these are no mere handful."
-    unknown = at < 0
-    if 2 * unknown.sum() <= len(at):
-        return
-    many = ids[unknown].nunique()
-    if many >= max(5, n_known / 25):
-        warn_caller(
-            f"{unknown.sum():,} of {len(at):,} pairs are of {many:,} {what} that were not in "
-            "training, so the damped biases answer. Tables of ratings are sorted: "
-            "cross-validation must shuffle them, cv=KFold(5, shuffle=True, random_state=0)."
-        )
