@@ -94,7 +94,7 @@ def test_predicting_nothing_gives_nothing(fitted, data):
 
 def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
     user = data.user_ids[3]
-    table = fitted.recommend(user, n=7)
+    table = fitted.recommend(user, n=7, by="rating")
     seen = set(data.train.loc[data.train["user_id"] == user, "movie_id"])
     assert len(table) == 7 and list(table) == ["movie_id", "title", "prediction"]
     assert table["prediction"].is_monotonic_decreasing and not seen & set(table["movie_id"])
@@ -102,15 +102,34 @@ def test_recommendations_are_unseen_sorted_and_titled(fitted, data):
     assert seen & set(fitted.recommend(user, n=1000, exclude_seen=False)["movie_id"])
     pairs = table.assign(user_id=user, date=data.train["date"].max())
     np.testing.assert_allclose(fitted.predict(pairs), table["prediction"])
-    several = fitted.recommend([user, -1], n=7)
+    several = fitted.recommend([user, -1], n=7, by="rating")
     pd.testing.assert_frame_equal(
         several[several["user_id"] == user].drop(columns="user_id"), table, atol=1e-5
     )
     assert len(several) == 14 and fitted.recommend([], n=7).empty
-    assert len(fitted.recommend(-1, n=3)) == 3  # a stranger gets what everybody likes
+    assert len(fitted.recommend(-1, n=3)) == 3  # a stranger gets what many watch and like
     assert len(fitted.recommend(user, n=0)) == 0
     with pytest.raises(ValueError, match="n must be a whole number of at least 0"):
         fitted.recommend(user, n=-1)
+    with pytest.raises(ValueError, match="by must be 'interest' or 'rating', not 'stars'"):
+        fitted.recommend(user, by="stars")
+
+
+def test_lists_are_ordered_by_chance_and_stars(fitted, data):
+    user, seen = data.user_ids[3], data.train["user_id"] == data.user_ids[3]
+    table = fitted.recommend(user, n=1000)
+    assert list(table) == ["movie_id", "title", "prediction", "watching"]
+    assert set(table["movie_id"]) == set(data.train["movie_id"]) - set(data.train["movie_id"][seen])
+    pairs = table.assign(user_id=user, date=data.train["date"].max())
+    np.testing.assert_allclose(fitted.predict(pairs), table["prediction"])
+    product = np.log(table["watching"]) + fitted._interest.per_star * table["prediction"]
+    assert (table["watching"] > 0).all() and (np.diff(product) < 1e-5).all()
+    several = fitted.recommend([-1, user], n=1000)
+    of_user = several[several["user_id"] == user].drop(columns="user_id").reset_index(drop=True)
+    np.testing.assert_allclose(of_user["watching"], table["watching"], atol=1e-5)
+    shares = data.train["movie_id"].value_counts() / data.train["user_id"].nunique()
+    stranger = several[several["user_id"] == -1]
+    np.testing.assert_allclose(stranger["watching"], stranger["movie_id"].map(shares), rtol=1e-5)
 
 
 def test_similar_users_and_movies(fitted, data):

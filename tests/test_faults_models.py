@@ -56,10 +56,6 @@ from thu_big_data_ml.bayesian._time_effects import time_facts
 from thu_big_data_ml.evaluation._rows import ratings_fingerprint
 
 
-def trust(reason: str):
-    return pytest.mark.xfail(strict=True, reason=f"trust: {reason}")
-
-
 def some(n_users=40, n_movies=30, n=900, seed=0):
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
@@ -107,7 +103,6 @@ def test_a_training_that_ends_worse_than_the_mean_says_so():
     assert error > ratings["rating"].std()
 
 
-@trust("lists are ordered by predicted stars, whatever the evidence")
 def test_the_first_of_a_list_have_evidence():
     data = load_ratings("sample")
     model = MatrixFactorizationRegressor(random_state=0).fit(data.train)
@@ -215,8 +210,10 @@ def check_answers(model, frame):
     np.testing.assert_array_equal(model.predict(shuffled)[::-1], prediction)
     user, movie, date = asked.iloc[0][["user_id", "movie_id", "date"]]
     date = date if model.last_date_ is not None else None
-    table = model.recommend(user, n=100, exclude_seen=False, date=date)
+    table = model.recommend(user, n=100, exclude_seen=False, date=date, by="rating")
     assert table["prediction"].is_monotonic_decreasing and len(table) == len(model.movie_ids_)
+    liked = model.recommend(user, n=100, exclude_seen=False, date=date)
+    assert set(liked["movie_id"]) == set(table["movie_id"]) and (liked["watching"] > 0).all()
     here = table.loc[table["movie_id"] == movie, "prediction"].iloc[0]
     close(here, prediction[0], frame)
     total = model.explain(user, movie, date=date)["contribution"].astype(float).sum()

@@ -234,7 +234,8 @@ def check_model(model, sizes: dict | None = None, within: str = ""):
 def learned_of(model) -> dict:
     "What a fitted model has beside its parameters."
     parameters = {"params_", *model._get_param_names()}
-    return {name: value for name, value in vars(model).items() if name not in parameters}
+    learned = {name: value for name, value in vars(model).items() if name[0] != "_"}
+    return {name: value for name, value in learned.items() if name not in parameters}
 
 
 def check_table(within: str, values: dict, table: dict, sizes: dict):
