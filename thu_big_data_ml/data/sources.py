@@ -175,7 +175,7 @@ def _known_users(
 
 def _warn_of_known_pairs(paths: list[Path], tables: list[pd.DataFrame], both, options: dict):
     "Warn of test pairs that train also holds."
-    if any_repeated(both["user_id"], both["movie_id"]):
+    if any_repeated(both):
         known = both.duplicated(_pair)
         warn_caller(
             f"{_place(paths, tables, int(np.argmax(known)), options)}: the first of "

@@ -19,7 +19,6 @@ from scipy.sparse import issparse
 from .._memory import warn_caller
 from .._parameters import brief
 from ..data._columns import canonical_names, columns
-from ..data._guards import resolve_duplicates
 
 # %% ../../nbs/estimators/checks.ipynb #n000
 def frame_of(X, wanted: list = columns) -> pd.DataFrame | None:
@@ -46,7 +45,8 @@ def check_pairs(X) -> pd.DataFrame:
         lacks = " and no column ".join(sorted(missing))
         raise ValueError(f"X has no column {lacks}; it has {brief(list(names))}.")
     dates = {"date": frame["date"].array} if "date" in frame else {}
-    return pd.DataFrame({name: check_ids(frame[name], name) for name in columns[:2]} | dates)
+    ids = {name: check_ids(frame[name], name) for name in columns[:2]}
+    return pd.DataFrame(ids | dates, copy=False)
 
 
 def _pair_array(X) -> np.ndarray:  # (n, 2)
@@ -81,8 +81,9 @@ def check_ids(ids, name: str = "id") -> np.ndarray:
         if (ids == "").any():
             raise ValueError(f"row {int(np.argmax(ids == ''))}: {name} is an empty text.")
         return ids
-    _refuse_unless(_is_whole(ids), ids, name)
-    return ids.astype(np.int64)
+    if not np.can_cast(ids.dtype, np.int64):
+        _refuse_unless(_is_whole(ids), ids, name)
+    return ids.astype(np.int64, copy=False)
 
 
 def _is_whole(ids: np.ndarray) -> np.ndarray:  # (n,) bool
@@ -172,9 +173,8 @@ def check_ratings(
     y=None,  # (n,) ratings; by default the column `rating` of `X`
     # lowest and highest rating allowed; any finite number if None
     rating_scale: tuple[float, float] | None = None,
-    duplicates: str = "error",  # a pair rated twice: "error", or keep the "last" or the "mean"
 ) -> pd.DataFrame:
-    "user_id, movie_id, rating float32 and date if `X` has one; one row a pair."
+    "user_id, movie_id, rating float32 and date if `X` has one."
     frame = check_pairs(X)
     y = ratings_of(X, y, len(frame))
     if len(frame) == 0:
@@ -186,7 +186,7 @@ def check_ratings(
     fits = (size <= largest) & ((size >= 1 / largest) | (size == 0))
     _refuse_rows(y, fits, f"0 or of a size from {1 / largest:.1g} to {largest:.0f}; rescale them")
     frame["rating"] = y.astype(np.float32)
-    return resolve_duplicates(frame, duplicates)
+    return frame
 
 
 def ratings_of(
@@ -232,8 +232,9 @@ def _check_order(X, y):
     "`ValueError` if a Series has the index of the frame in another order."
     if not (isinstance(X, pd.DataFrame) and isinstance(y, pd.Series)) or len(X) != len(y):
         return
-    same = X.index.isin(y.index).all() and y.index.isin(X.index).all()
-    if same and not X.index.equals(y.index):
+    if X.index.equals(y.index):
+        return
+    if X.index.isin(y.index).all() and y.index.isin(X.index).all():
         raise ValueError(
             "X and y have the same index in different orders, and ratings are taken in the order "
             "of the rows: give y.loc[X.index], or y.to_numpy() if it is in order."

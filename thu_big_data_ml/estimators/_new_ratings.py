@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data._guards import resolve_duplicates
 from ..data._sparse import cells_of, positions, with_cells
 from ._checks import check_ids, check_ratings
 from ._ranking import titles_of
@@ -45,7 +46,7 @@ def take_in(model: Any, X, y, movies):
 def extend(model: Any, X, y, new_movies: bool = False) -> np.ndarray:  # (n,) int64
     "Lay a copy out for more ratings; where these are in the data of its matrix."
     vars(model).update(model.params_)
-    ratings = check_ratings(X, y, model.rating_scale, model.duplicates)
+    ratings = resolve_duplicates(check_ratings(X, y, model.rating_scale), model.duplicates)
     dates = model._training_dates(ratings)
     u, model.user_ids_, users = joined(model, ratings["user_id"], model.user_ids_)
     i, movie_ids, movies = joined(model, ratings["movie_id"], model.movie_ids_)

@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
@@ -25,7 +24,8 @@ from thu_big_data_ml._parameters import (
     check_switch,
     seed_of,
 )
-from ..data._sparse import blocks, positions
+from ..data._guards import laid_out
+from ..data._sparse import blocks, lay_out, positions
 from ._checkpoints import beside
 from thu_big_data_ml.estimators._checks import (
     check_dates,
@@ -491,19 +491,16 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         self.params_ = self.get_params(deep=False)
         if "random_state" in self.params_:
             self.seed_ = self.params_["random_state"] = seed_of(self.random_state)
-        ratings = check_ratings(X, y, self.rating_scale, self.duplicates)
-        u, user_ids = pd.factorize(ratings["user_id"], sort=True)
-        i, movie_ids = pd.factorize(ratings["movie_id"], sort=True)
-        self.user_ids_ = check_ids(user_ids)
-        self.movie_ids_ = check_ids(movie_ids)
-        shape = len(self.user_ids_), len(self.movie_ids_)
-        self.matrix_ = csr_matrix((ratings["rating"].to_numpy(), (u, i)), shape=shape)
+        ratings = check_ratings(X, y, self.rating_scale)
+        ratings, self.matrix_, *ids = laid_out(ratings, self.duplicates)
+        self.user_ids_, self.movie_ids_ = map(check_ids, ids)
         self.rating_scale_ = float(self.matrix_.data.min()), float(self.matrix_.data.max())
         biases = damped_biases(self.matrix_, *self._damping())
         self.global_mean_, self.user_bias_, self.movie_bias_ = biases
         self.titles_, self.years_ = titles_of(self.movie_ids_, movies)
         dates = self._training_dates(ratings)
-        self.dates_ = None if dates is None else dates[np.lexsort((i, u))]
+        seconds = None if dates is None else lay_out(ratings, dates.astype(np.int64))[0].data
+        self.dates_ = None if dates is None else seconds.astype("datetime64[s]")
         self.last_date_ = None if dates is None else np.array(dates.max())
         self._fit(self.matrix_, self.dates_)
 
