@@ -6,6 +6,8 @@
 __all__ = ['Neighbourhood', 'block_size', 'check_neighbourhood']
 
 # %% ../../nbs/neighbors/neighbourhood.ipynb #n002
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
@@ -13,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._memory import free_memory, in_blocks, whole_or_none
 from .._parameters import check_choice, check_count, check_number, check_switch
-from ..data._sparse import arrays_of
+from ..data._sparse import arrays_of, cells_of, with_values
 from ..estimators._schema import Array, Number, Sparse, Text
 from ..estimators.contract import RatingEstimator
 from ..help import get_device
@@ -34,7 +36,7 @@ from thu_big_data_ml.neighbors._similarity_ways import (
     similarity_bytes,
     similarity_rows,
 )
-from .similarity import center_ratings
+from .similarity import center_ratings, less_level
 
 # %% ../../nbs/neighbors/neighbourhood.ipynb #n004
 class Neighbourhood(RatingEstimator):
@@ -49,6 +51,7 @@ class Neighbourhood(RatingEstimator):
         "scale_": Array("f8", ("n_rows",)),
         "by_column_": Sparse(("n_columns", "n_rows")),
         "block_size_": Number(1, 4096, whole=True),
+        "spread_": Number(0),
         "similarity_": Array("f4", ("n_rows", "n_rows"), optional=True),
     }
 
@@ -121,12 +124,19 @@ class Neighbourhood(RatingEstimator):
         self.device_ = get_device(self.params_["device"])
         E, *levels, self.scale_ = self._centered(self.params_["center"])
         self.user_level_, self.movie_level_ = self._oriented(*levels)
+        deviations = E.data * self.scale_[cells_of(E)[0]]
+        self.spread_ = float(np.mean(np.square(deviations)))  # what scales are drawn to
         self.by_column_ = csr_matrix(E.T)  # who of the rows rated each column, in order
-        n, most = E.shape[0], self.params_["max_memory"]
+        fits = self._fits(E.shape[0])
+        whole = partial(self._all_weights, E)
+        self.similarity_ = whole_or_none(whole, "all similarities") if fits else None
+
+    def _fits(self, n) -> bool:
+        "Whether all similarities of `n` rows may be kept; says how many rows are computed at once."
+        most = self.params_["max_memory"]
         free, limit = free_memory() if most is None else (most, "by max_memory")
         self.block_size_ = block_size(n, free, limit)
-        fits = similarity_bytes(n, n) <= free
-        self.similarity_ = whole_or_none(self._all_weights, "all similarities") if fits else None
+        return similarity_bytes(n, n) <= free
 
     def _oriented(self, of_users, of_movies) -> tuple:
         "What belongs to the rows, and what belongs to the columns; the way back is the same."
@@ -137,14 +147,57 @@ class Neighbourhood(RatingEstimator):
         rows = self._oriented(self.matrix_, self.matrix_.T)[0].tocsr()
         return center_ratings(rows, center, self._oriented(*self._damping()))
 
+    # Users who come later
+
+    def _grow(self, places):
+        rows, columns = self._oriented("n_users", "n_movies")
+        own = {"n_rows": rows, "n_columns": columns}
+        super()._grow(places | {name: places[n] for name, n in own.items() if n in places})
+
+    def _fold_in(self, R, rows, dates=None):
+        "Levels of these users, the deviations of their ratings, and whom they are similar to."
+        self._fold_levels(R[rows], rows)
+        E = less_level(R, self.user_level_, self.movie_level_)
+        u, i = cells_of(R)
+        E = with_values(R, E / self.scale_[self._oriented(u, i)[0]])
+        self.by_column_ = csr_matrix(self._oriented(E.T, E)[0])
+        if not self._compares_users:
+            return
+        kept, fits = self.similarity_, self._fits(R.shape[0])
+        if kept is None or not (fits or self.params_["max_memory"] is None):
+            self.similarity_ = None
+            return
+        weights = self._weigh(self._comparer(E)(rows), rows)
+        kept[rows], kept[:, rows] = weights, weights.T
+
+    def _fold_levels(self, R, rows):
+        "Levels and scales of users from their ratings `R`, where the level of movies is known."
+        center, users = self.params_["center"], self._compares_users
+        n = np.diff(R.indptr)
+        start = self.global_mean_ if users and center == "baseline" else 0.0
+        if center == "baseline" or (users and center is not None):
+            damping = self._damping()[0] if center == "baseline" else 0
+            above = less_level(R, np.full(len(rows), start), self.movie_level_)
+            total = np.bincount(cells_of(R)[0], above, len(rows))
+            self.user_level_[rows] = start + total / (n + damping)
+        if users:
+            squares = less_level(R, self.user_level_[rows], self.movie_level_) ** 2
+            squares = np.bincount(cells_of(R)[0], squares, len(rows)) + 5 * self.spread_
+            self.scale_[rows] = np.sqrt(squares / (n + 5)) if center == "zscore" else 1
+            self.scale_[self.scale_ == 0] = 1  # everybody always gives the same
+
     # Weights
 
-    def _comparer(self):
-        "A function from rows to their similarities, computed anew."
+    def _comparer(self, E=None):
+        "A function from rows to their similarities, computed anew; `E`: the deviations, if made."
         metric, shrinkage, support, center = (
             self.params_[name] for name in ("metric", "shrinkage", "min_support", "center")
         )
-        E = self._centered(center_of(metric, center))[0]
+        own = center_of(metric, center)
+        if own != center:
+            E = self._centered(own)[0]
+        elif E is None:
+            E = csr_matrix(self.by_column_.T)
         return similarity_rows(E, metric, shrinkage, support, self.device_)
 
     def _weigh(self, S, rows):
@@ -159,9 +212,9 @@ class Neighbourhood(RatingEstimator):
             S[np.arange(len(rows)), rows] = 0
         return S
 
-    def _all_weights(self):
+    def _all_weights(self, E):
         "Weights of all with all."
-        return self._weigh(self._comparer()(None), np.arange(self.by_column_.shape[1]))
+        return self._weigh(self._comparer(E)(None), np.arange(E.shape[0]))
 
     def _weights(self, compare, rows):
         "Weights of ascending rows, and where each row is among these: kept, or computed anew."

@@ -6,6 +6,8 @@
 __all__ = ['NeighborCorrected']
 
 # %% ../../nbs/neighbors/correction.ipynb #c002
+import copy
+
 import numpy as np
 import pandas as pd
 from numba import prange
@@ -273,17 +275,39 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         super()._learn(X, y, movies)
 
     def _fit(self, R, dates=None):
-        u, i = cells_of(R)
-        ids = dict(user_id=self.user_ids_[u], movie_id=self.movie_ids_[i])
-        ratings = pd.DataFrame(ids | dict(rating=R.data))
-        if dates is not None:
-            ratings["date"] = dates
+        ratings = self._ratings(dates)
         self.estimator_ = self._shared(clone(self.estimator).fit(ratings))
         self.trust_ = self._measured_trust(R, ratings)
         self.params_["estimator"] = clone(self.estimator_)
-        prediction = self.estimator_._answer(u, i, dates)[0]
-        self.residuals_ = (R.data - prediction).astype(np.float32)
+        self.residuals_ = np.empty(R.nnz, np.float32)
+        self._take_residuals(self.estimator_, np.arange(R.nnz), dates)
         self.neighbors_, self.weights_ = _nearest_movies(R, self.n_neighbors)
+
+    def _fold_in(self, R, rows, dates=None):
+        "The model folds these users in; then their residuals. Movies keep their neighbours."
+        cells = np.flatnonzero(np.isin(cells_of(R)[0], rows))
+        model = copy.copy(self.estimator_).fold_in(self._ratings(dates).iloc[cells])
+        self._take_residuals(model, cells, dates)
+
+    def _partial_fit(self, R, cells, dates=None):
+        "The model takes the ratings in; residuals and neighbours are found anew, trust stays."
+        model = copy.copy(self.estimator_).partial_fit(self._ratings(dates).iloc[cells])
+        self._take_residuals(model, np.arange(R.nnz), dates)
+        self.neighbors_, self.weights_ = _nearest_movies(R, self.n_neighbors)
+
+    def _take_residuals(self, model, cells, dates):
+        "Residuals of a fitted model at some cells of the matrix."
+        self.estimator_ = self._shared(model)
+        u, i = (at[cells] for at in cells_of(self.matrix_))
+        prediction = model._answer(u, i, None if dates is None else dates[cells])[0]
+        self.residuals_[cells] = self.matrix_.data[cells] - prediction
+
+    def _ratings(self, dates=None) -> pd.DataFrame:
+        "The training ratings as a table."
+        u, i = cells_of(self.matrix_)
+        ids = dict(user_id=self.user_ids_[u], movie_id=self.movie_ids_[i])
+        day = {} if dates is None else {"date": dates}
+        return pd.DataFrame(ids | dict(rating=self.matrix_.data) | day)
 
     def _check_settings(self):
         "Refuse, by name, what cannot be used."
@@ -309,7 +333,7 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
 
     def _shared(self, model) -> RatingEstimator:
         "The fitted model with arrays of this one where they are equal; seeds replace generators."
-        names = "user_ids_ movie_ids_ matrix_ titles_ years_ user_bias_ movie_bias_"
+        names = "user_ids_ movie_ids_ matrix_ dates_ titles_ years_ user_bias_ movie_bias_"
         vars(model).update({name: getattr(self, name) for name in names.split()})
         return model.set_params(**model.params_)
 
