@@ -133,7 +133,7 @@ def test_draws_have_the_closed_form_mean_and_covariance():
 
 def test_the_prior_of_the_factors_is_found_again():
     rng = np.random.default_rng(0)
-    side = new_side(csr_matrix((5000, 3), dtype=np.float32), None, 2, (None, None), rng)
+    side = new_side(csr_matrix((5000, 3), dtype=np.float32), None, 2, 3 * (None,), rng)
     side.X[:] = rng.standard_normal((5000, 3)) * [0.5, 1, 2] + [1, 0, -1]
     centers, precisions = [], []
     for _ in range(300):

@@ -32,7 +32,7 @@ from thu_big_data_ml.bayesian._time_effects import (
     time_facts,
 )
 from ..estimators._factor_model import unit_of
-from ..factorization._implicit_prior import implicit_basis
+from ..factorization._implicit_prior import implicit_directions
 
 # %% ../../nbs/bayesian/sweeps.ipynb #n005
 @dataclass
@@ -97,16 +97,16 @@ def draw_grouping(group: Grouping, state: State, rng: np.random.Generator):
     group.precision = float(draw_precision(squares, n, rng, rate=0.05))
 
 # %% ../../nbs/bayesian/sweeps.ipynb #n007
-def bases_of(R: csr_matrix) -> list:  # of users and of movies, Q and the diagonal of S
-    "`implicit_basis` of both sides; the same for all chains."
+def bases_of(R: csr_matrix) -> list:  # of users and of movies: Q, the diagonal of S, and W
+    "`implicit_directions` of both sides; the same for all chains."
     with threadpool_limits(1, "blas"):
-        return [implicit_basis(side) for side in (R, R.T.tocsr())]
+        return [implicit_directions(side) for side in (R, R.T.tocsr())]
 
 
 def new_state(
     R: csr_matrix,
     n_factors: int,
-    bases: list,  # see `bases_of`, or two pairs of None
+    bases: list,  # see `bases_of`, or three times None for both
     dates,  # (nnz,) datetime64 in the order of R.data, or None
     drift: bool,
     rng: np.random.Generator,

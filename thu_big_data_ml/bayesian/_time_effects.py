@@ -8,7 +8,7 @@ __all__ = ['DAY', 'WIDE', 'TimeFacts', 'half_steps', 'time_facts', 'Grouping', '
 
 # %% ../../nbs/bayesian/time_effects.ipynb #c002
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -36,6 +36,11 @@ class TimeFacts:
         "stamps": Array("i8", ("n_ratings",), -(2.0**62), 2.0**62),
     }
 
+    @property
+    def n_periods(self) -> int:
+        "How many periods the time of training is cut into."
+        return 8 if self.fine else 30
+
     def keys(
         self,
         u,  # (n,) users
@@ -45,9 +50,8 @@ class TimeFacts:
     ) -> dict:  # name of the grouping -> (n,) int64 keys of the groups
         "The groups that each rating belongs to."
         u, i = np.asarray(u, np.int64), np.asarray(i, np.int64)
-        second = np.asarray(dates, "datetime64[s]").astype(np.int64) - self.span[0]
-        second = np.clip(second, -WIDE // 2, WIDE // 2)  # or it would be a second of another user
-        day, n_periods = second // DAY, 8 if self.fine else 30
+        second = _seconds(dates, self.span[0])
+        day, n_periods = second // DAY, self.n_periods
         so_far = self._before(u, second) - self._before(u, 0)
         that_day = self._before(u, (day + 1) * DAY) - self._before(u, day * DAY) - training
         period = second * n_periods // (self.span[1] - self.span[0] + 1)
@@ -60,9 +64,24 @@ class TimeFacts:
             "ratings that day": half_steps(that_day),
         }
 
+    def moved(self, u, dates) -> "TimeFacts":
+        "The same first day, for the ratings there are now."
+        return replace(self, stamps=_stamps(u, dates, self.span[0]))
+
     def _before(self, u, second) -> np.ndarray:
         "(n,) how many stamps are below those of users `u` at `second`."
         return np.searchsorted(self.stamps, u * WIDE + second)
+
+
+def _seconds(dates, first: int) -> np.ndarray:  # (n,) int64
+    "Seconds since the first day, at most so many that none is a second of another user."
+    seconds = np.asarray(dates, "datetime64[s]").astype(np.int64) - first
+    return np.clip(seconds, -WIDE // 2, WIDE // 2)
+
+
+def _stamps(u: np.ndarray, dates, first: int) -> np.ndarray:  # (nnz,) int64
+    "Users and seconds as one number each, sorted."
+    return np.sort(u.astype(np.int64) * WIDE + _seconds(dates, first))
 
 
 def half_steps(count: np.ndarray) -> np.ndarray:
@@ -89,7 +108,7 @@ def time_facts(
     return TimeFacts(
         span=np.array([first, seconds.max()]),
         fine=bool((seconds % DAY != 0).any()),
-        stamps=np.sort(u.astype(np.int64) * WIDE + seconds - first),
+        stamps=_stamps(u, dates, first),
     )
 
 # %% ../../nbs/bayesian/time_effects.ipynb #c008
@@ -183,9 +202,20 @@ class TimeEffects:
         if not first <= last <= first + WIDE // 2 or (stamps[1:] < stamps[:-1]).any():
             raise ValueError(f"{within}facts must be ascending.")
 
-    def at(self, u, i, dates) -> Iterator[tuple]:  # name, (n,) mean, (n,) variance
-        "For each grouping, the effect of the group that each pair belongs to, and its variance."
-        for n, (name, key) in enumerate(self.facts.keys(u, i, dates).items()):
+    def _grow(self, places: dict) -> "TimeEffects":
+        "The same for other rows of users and movies, whose numbers keys begin with."
+        keys, n_users = self.keys.copy(), 4 if self.facts.fine else 1
+        for n in range(n_users + 1):
+            size, width = ("n_users", WIDE) if n < n_users else ("n_movies", self.facts.n_periods)
+            if size in places:
+                part = slice(self.starts[n], self.starts[n + 1])
+                row, rest = np.divmod(keys[part], width)
+                keys[part] = places[size][1][row] * width + rest
+        return replace(self, keys=keys)
+
+    def at(self, u, i, dates, training: bool = False) -> Iterator[tuple]:
+        "For each grouping: name; (n,) mean and (n,) variance of the effects of the pairs' groups."
+        for n, (name, key) in enumerate(self.facts.keys(u, i, dates, training).items()):
             part = slice(self.starts[n], self.starts[n + 1])
             found = positions(key, self.keys[part])
             mean = np.where(found >= 0, self.mean[part][found], 0)

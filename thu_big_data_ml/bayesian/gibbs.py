@@ -23,6 +23,7 @@ from thu_big_data_ml._parameters import (
     check_switch,
     seed_of,
 )
+from ._later_rows import MOVIES, USERS, draw_some, expect, take_dates
 from ._sampler import Settings, run_chain
 from ._sweeps import bases_of
 from .posterior import PosteriorSamples
@@ -416,6 +417,23 @@ class GibbsFactorization(RatingEstimator):
             verbose=self.verbose,
         )
         self.device_ = "cpu"
+
+    def _fold_in(self, R, rows, dates=None):
+        "One draw of these users in each sample, given its movies."
+        take_dates(self.samples_, R, rows, dates)
+        draw_some(self.samples_, USERS, rows, R, self.user_ids_, self.seed_ or 0, dates)
+
+    def _partial_fit(self, R, cells, dates=None):
+        "One draw of the users, then of the movies, then of the users, in each sample."
+        rows, columns = (np.unique(at[cells]) for at in cells_of(R))
+        take_dates(self.samples_, R, rows, dates)
+        expect(self.samples_, MOVIES, R.T.tocsr())
+        for half, at, ids in (
+            (USERS, rows, self.user_ids_),
+            (MOVIES, columns, self.movie_ids_),
+            (USERS, rows, self.user_ids_),
+        ):
+            draw_some(self.samples_, half, at, R, ids, self.seed_ or 0, dates)
 
     def _rehearsal(self):
         "A clone for a part of the same ratings: one chain of half the sweeps."

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ._draw_kernels import mean_and_variance
+from ._priors import MoviePrior, UserPrior, pool_priors
 from ._time_effects import Drift, TimeEffects, pool_effects
 from ..data._sparse import check_rows
 from ..estimators._schema import Array, Number, Part
@@ -45,6 +46,8 @@ class PosteriorSamples:
         Effects of time.
     drift : Drift, optional
         How users move with time.
+    user_prior, movie_prior : PriorSamples, optional
+        What each sample expects of users and of movies before any rating, for those who come later.
 
     See Also
     --------
@@ -83,6 +86,8 @@ class PosteriorSamples:
     unit: float
     time: TimeEffects | None = None
     drift: Drift | None = None
+    user_prior: UserPrior | None = None
+    movie_prior: MoviePrior | None = None
 
     _learned = {
         "U": Array("f2 f4 f8", ("n_users", "n_samples", "k")),
@@ -96,6 +101,8 @@ class PosteriorSamples:
         "unit": Number(1e-30),
         "time": Part(TimeEffects, optional=True),
         "drift": Part(Drift, optional=True),
+        "user_prior": Part(UserPrior, optional=True),
+        "movie_prior": Part(MoviePrior, optional=True),
     }
 
     def predict(
@@ -206,6 +213,8 @@ class PosteriorSamples:
         if first.drift is not None:
             change = np.concatenate([chain.drift.change for chain in chains], axis=1)
             pooled["drift"] = Drift(first.drift.course, change)
+        for name in ("user_prior", "movie_prior"):
+            pooled[name] = pool_priors([getattr(chain, name) for chain in chains])
         if first.time is not None:
             pooled["time"] = pool_effects([chain.time for chain in chains])
         return replace(first, **pooled, mean=np.mean([chain.mean for chain in chains], axis=0))

@@ -202,6 +202,8 @@ class Part(Value):
             value._check_learned(f"{name}.")
 
     def grow(self, value, places):
+        if hasattr(value, "_grow"):
+            return value._grow(places)
         made = copy.copy(value)
         vars(made).update(grown(vars(value), self.kind._learned, places))
         return made

@@ -33,10 +33,11 @@ from ._similarity_kernels import BYTE_LANES, FLOAT_LANES
 from thu_big_data_ml.neighbors._similarity_ways import (
     center_of,
     check_similarity,
+    less_level,
     similarity_bytes,
     similarity_rows,
 )
-from .similarity import center_ratings, less_level
+from .similarity import center_ratings
 
 # %% ../../nbs/neighbors/neighbourhood.ipynb #n004
 class Neighbourhood(RatingEstimator):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['few_products', 'few_cells', 'exact_in_tf32', 'dense_on', 'similarity_by_products', 'ones_like', 'common_norms',
-           'all_norms', 'similarity_rows', 'similarity_bytes', 'check_similarity', 'center_of']
+           'all_norms', 'similarity_rows', 'similarity_bytes', 'check_similarity', 'center_of', 'less_level']
 
 # %% ../../nbs/neighbors/similarity_ways.ipynb #n002
 from collections.abc import Callable
@@ -142,3 +142,12 @@ def check_similarity(metric: str, shrinkage: float, min_support: int):
 def center_of(metric: str, center: str | None) -> str | None:
     "What is subtracted: Pearson's correlation centres by the mean by itself."
     return "mean" if metric == "pearson" and center is None else center
+
+
+def less_level(R: csr_matrix, user_level: np.ndarray, movie_level: np.ndarray) -> np.ndarray:
+    "(nnz,) ratings less the levels of their rows and columns, 0 where only rounding is left."
+    u = np.repeat(np.arange(R.shape[0]), np.diff(R.indptr))
+    E = R.data - user_level[u] - movie_level[R.indices]
+    rounding = 1e-12 * (np.abs(R.data) + np.abs(user_level)[u] + np.abs(movie_level)[R.indices])
+    E[np.abs(E) <= rounding] = 0  # nobody is similar by the last digit of a constant
+    return E
