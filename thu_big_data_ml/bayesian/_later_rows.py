@@ -37,7 +37,7 @@ MOVIES = Half("V", "b_i", "noise_i", "movie_prior")
 def numbers_of(samples: PosteriorSamples, half: Half, rows, s: int) -> np.ndarray:  # (n, K)
     "Factors and bias of some rows in one sample, and once more for users who drift; float32."
     parts = [getattr(samples, half.factors)[rows, s], getattr(samples, half.bias)[rows, s, None]]
-    if half is USERS and samples.drift is not None:
+    if half == USERS and samples.drift is not None:
         parts.append(samples.drift.change[rows, s])
     return np.concatenate(parts, axis=1, dtype=np.float32)
 
@@ -80,14 +80,14 @@ def draw_later(
     nu: float = 20,  # strength of the prior that all have the same noise, in ratings
 ):
     "Draw some rows in each sample, given the other side."
-    other = MOVIES if half is USERS else USERS
+    other = MOVIES if half == USERS else USERS
     prior = getattr(samples, half.prior)
     mean, precision = prior.means(targets), prior.precision.astype(np.float32)
     used, local = np.unique(targets.indices, return_inverse=True)
     indptr, indices = targets.indptr.astype(np.int64), local.astype(np.int32)
     ratings = indptr, indices, targets.data
     n_samples, n, K = mean.shape
-    rounds = ROUNDS if half is USERS else 1
+    rounds = ROUNDS if half == USERS else 1
     shapes = (nu + np.diff(indptr)) / 2
     z, gamma = random_numbers(seed, raw_ids, shapes, (n_samples, rounds, K))
     X, noise = np.empty((n, n_samples, K), np.float32), getattr(samples, half.noise)
@@ -95,12 +95,12 @@ def draw_later(
     for s, alpha in enumerate(samples.alpha):
         V = numbers_of(samples, other, used, s)
         delta = 1 / getattr(samples, other.noise)[used, s].astype(float)
-        own = np.ones(n) if half is USERS else 1 / noise[rows, s].astype(float)
+        own = np.ones(n) if half == USERS else 1 / noise[rows, s].astype(float)
         for t in range(rounds):
             weights = (alpha * own).astype(np.float32), np.sqrt(delta).astype(np.float32)
             normals = np.ascontiguousarray(z[:, s, t])
             draw_rows(*ratings, *weights, V, mean[s], precision[s], normals, order, drawn, age)
-            if half is USERS:
+            if half == USERS:
                 residuals(*ratings, drawn, V, error, age)
                 squares = weighted_squares(indptr, indices, None, error, delta)
                 own = gamma[:, s, t] / (nu / 2 + alpha * squares / 2)
@@ -140,13 +140,13 @@ def draw_some(
 ):
     "`draw_later` for as many rows at a time as leave the memory alone."
     u, i = cells_of(R)
-    cells = np.flatnonzero(np.isin(u if half is USERS else i, rows))
+    cells = np.flatnonzero(np.isin(u if half == USERS else i, rows))
     u, i, age = u[cells], i[cells], None
     target = R.data[cells] / samples.unit - samples.mean
     dates = None if dates is None else dates[cells]
     if samples.time is not None:
         target -= sum(effect for _, effect, _ in samples.time.at(u, i, dates, training=True))
-    at, shape = ((u, i), R.shape) if half is USERS else ((i, u), R.shape[::-1])
+    at, shape = ((u, i), R.shape) if half == USERS else ((i, u), R.shape[::-1])
     targets = csr_matrix((target.astype(np.float32), at), shape=shape)
     if samples.drift is not None:
         age = csr_matrix((samples.drift.course.ages(u, dates), at), shape=shape)
