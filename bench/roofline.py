@@ -15,7 +15,13 @@ from thu_big_data_ml.neighbors.similarity import user_similarity
 from thu_big_data_ml.neighbors.user_cf import UserCF
 
 K = 50  # factors
-settings = dict(learning_rate=0.02, weight_decay=0.0, regularization=16, bias_regularization=3)
+settings = dict(
+    learning_rate=0.02,
+    weight_decay=0.0,
+    regularization=16,
+    regularization_per_rating=0,
+    bias_regularization=3,
+)
 
 
 def ceilings(repeats: int, n: int = 4096, gigabytes: float = 1.0) -> dict:

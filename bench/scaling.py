@@ -22,6 +22,7 @@ settings = dict(
     learning_rate_decay=0.93,
     weight_decay=0.0,
     regularization=16,
+    regularization_per_rating=0,
     bias_regularization=3,
     bias=True,
 )

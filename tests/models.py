@@ -18,7 +18,7 @@ quick = dict(n_epochs=30, random_state=0, device="cpu")
 near = dict(n_neighbors=5, shrinkage=10, device="cpu")
 short = dict(n_epochs=30, random_state=0)
 draws = dict(n_chains=2, n_sweeps=30, random_state=0)
-bounded = dict(activation="sigmoid", regularization_exponent=0.5)
+bounded = dict(activation="sigmoid")
 mf = MatrixFactorizationRegressor
 
 estimators = {

@@ -20,7 +20,6 @@ from thu_big_data_ml.factorization._als_kernels import als_half_sweep
 from thu_big_data_ml.factorization._sgd_kernels import deal, group_ratings, sgd_epoch
 from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW
 from thu_big_data_ml.factorization._torch_solvers import AutogradAdamW, TiledAdamW
-from thu_big_data_ml.factorization._training import weigh_rows
 
 quick = dict(n_factors=4, n_epochs=30, random_state=0, verbose=False)
 on_cpu = dict(device="cpu")
@@ -74,11 +73,17 @@ def sides(R):
     return arrays_of(R), arrays_of(R.T.tocsr())
 
 
-def plant(parameters, R, *, bias=True, ends=None, exponent=0, kind=FullBatchAdamW, **settings):
+def penalty_of(model, of_users, of_biases, of_movies=None):
+    "Half the penalties of a model, for one lambda a row or one for all, in float64."
+    lams = of_users, of_users if of_movies is None else of_movies, of_biases, of_biases
+    parts = (p.detach().numpy().astype(float).T for p in model.parameters())
+    return sum((lam * part**2).sum() for lam, part in zip(lams, parts)) / 2
+
+
+def plant(parameters, R, *, bias=True, ends=None, kind=FullBatchAdamW, **settings):
     "A solver whose model starts from given parameters."
     U, V, b_u, b_i = (torch.from_numpy(p.copy()) for p in parameters)
     model = MatrixFactorization(len(U), len(V), U.shape[1], bias=bias, mean=3.0, ends=ends)
-    weigh_rows(model, R, exponent)
     with torch.no_grad():
         for p, value in zip(model.parameters(), (U, V, b_u, b_i)):
             p.copy_(value)
@@ -86,6 +91,7 @@ def plant(parameters, R, *, bias=True, ends=None, exponent=0, kind=FullBatchAdam
         learning_rate=0.02,
         learning_rate_decay=0.9,
         regularization=2.0,
+        regularization_per_rating=0.0,
         bias_regularization=1.0,
         weight_decay=0.1,
         batch_size=None,
@@ -147,13 +153,13 @@ def test_kernels_do_not_depend_on_the_number_of_threads(kind, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "bias, ends, exponent",
-    [(True, None, 0), (False, None, 0.5), (True, (0.5, 5), 1), (False, (0.5, 5), 0)],
+    "bias, ends, per_rating",
+    [(True, None, 0), (False, None, 0.5), (True, (0.5, 5), 0.1), (False, (0.5, 5), 0)],
 )
 @pytest.mark.parametrize("shape", shapes[1:])
-def test_kernels_and_autograd_take_the_same_step(shape, bias, ends, exponent):
+def test_kernels_and_autograd_take_the_same_step(shape, bias, ends, per_rating):
     R, parameters = problem(*shape)
-    options = dict(bias=bias, ends=ends, exponent=exponent)
+    options = dict(bias=bias, ends=ends, regularization_per_rating=per_rating)
     kernels = plant(parameters, R, **options)
     autograd = plant(parameters, R, kind=AutogradAdamW, **options)
     for number in range(10):
@@ -185,19 +191,22 @@ def test_tiles_have_the_gradient_of_the_kernels(shape, block_size, bias):
         assert all(torch.equal(a, b) for a, b in zip(by_tiles, tiles.gradient()[1]))
 
 
-@pytest.mark.parametrize("decay, penalty", [(0.0, 0.0), (0.3, 0.0), (0.0, 5.0), (0.1, 2.0)])
+@pytest.mark.parametrize(
+    "decay, penalty", [(0.0, 0.0), (0.3, 0.0), (0.0, 5.0), (0.1, np.linspace(0, 4, 997))]
+)
 def test_adamw_step_equals_torch(decay, penalty):
     rng = np.random.default_rng(0)
     p = rng.standard_normal((997, 13)).astype(np.float32)  # not a multiple of the block
+    lam = np.broadcast_to(penalty, 997)[:, None]
     leaf = torch.from_numpy(p.copy()).requires_grad_()
     mean, square = np.zeros_like(p), np.zeros_like(p)
     optimizer = torch.optim.AdamW([leaf], lr=0.02, weight_decay=decay)
     options = dict(rate=0.02, penalty=penalty, decay=decay)
     for step in range(1, 31):
         gradient = rng.standard_normal(p.shape).astype(np.float32)
-        leaf.grad = torch.from_numpy(gradient) + penalty * leaf.detach()
+        leaf.grad = torch.from_numpy((gradient + lam * leaf.detach().numpy()).astype(np.float32))
         optimizer.step()
-        before = np.square(p, dtype=float).sum()
+        before = (lam * np.square(p, dtype=float)).sum()
         found = adamw_step(p, gradient, mean, square, step=step, **options)
         assert found == pytest.approx(before, rel=1e-6)
     np.testing.assert_allclose(p, leaf.detach().numpy(), rtol=1e-5, atol=1e-5)
@@ -208,11 +217,12 @@ def test_adamw_step_equals_torch(decay, penalty):
 @pytest.mark.parametrize("shape", shapes)
 def test_als_finds_the_minimum(shape):
     R, (U, V, b_u, b_i) = problem(*shape)
-    found = als_half_sweep(arrays_of(R), U, b_u, V, b_i, 3.0, penalty=2, bias_penalty=1)
+    lam = np.linspace(1, 3, len(U))[:, None]  # one for each row
+    found = als_half_sweep(arrays_of(R), U, b_u, V, b_i, 3.0, penalty=lam[:, 0], bias_penalty=1)
     squares, (g_U, _, g_u, _) = error_gradient(*sides(R), U, V, b_u, b_i, 3.0)
-    np.testing.assert_allclose(g_U + 2 * U, 0, atol=2e-3)
+    np.testing.assert_allclose(g_U + lam * U, 0, atol=2e-3)
     np.testing.assert_allclose(g_u + b_u, 0, atol=2e-3)
-    penalty = 2 * np.square(U, dtype=float).sum() + np.square(b_u, dtype=float).sum()
+    penalty = (lam * np.square(U, dtype=float)).sum() + np.square(b_u, dtype=float).sum()
     assert found == pytest.approx(squares + penalty, rel=1e-4)
     empty = np.diff(R.indptr) == 0
     assert not U[empty].any() and not b_u[empty].any()
@@ -224,9 +234,8 @@ def test_als_never_raises_the_objective_and_reports_it():
     dense, losses = torch.from_numpy(R.toarray()), []
     for number in range(8):
         objective, squares = solver.epoch(number, seed=0)
-        factors, biases = solver.model.penalty()
         error = 2 * R.nnz * float(masked_mse_loss(solver.model(), dense).detach())
-        penalty = float((2 * factors + biases).detach())
+        penalty = penalty_of(solver.model, 2, 1)
         assert squares == pytest.approx(error, rel=1e-4)
         assert objective == pytest.approx(error / 2 + penalty, rel=1e-4)
         losses.append(objective)
@@ -242,7 +251,9 @@ def test_sgd_sees_every_rating_once(shape):
     users = np.repeat(np.arange(8 * n_users), np.diff(indptr)) % n_users
     assert sorted(zip(users, indices, values)) == sorted(zip(*R.nonzero(), R.data))
     before = [p.copy() for p in parameters]
-    squares = sgd_epoch((indptr, indices, values), group, *parameters, 3.0, rate=0.0, penalty=5)
+    squares = sgd_epoch(
+        (indptr, indices, values), group, *parameters, 3.0, rate=0.0, penalties=(5,) * 4
+    )
     u, i = (at.astype(np.int64) for at in R.nonzero())
     error = predict_pairs(u, i, *before, 3.0) - R.data
     assert squares == pytest.approx(np.square(error).sum(), rel=1e-4)
@@ -257,18 +268,17 @@ def test_groups_of_sgd_share_no_rows_and_have_even_totals():
     assert totals.max() - totals.min() <= 2 * counts.max()
 
 
-def test_penalties_follow_the_counts_of_ratings():
+@pytest.mark.parametrize("kind", [FullBatchAdamW, SGD, ALS, AutogradAdamW, TiledAdamW])
+def test_penalties_grow_with_the_counts_of_ratings(kind):
     R, parameters = problem(30, 25, 4)
-    n = np.maximum(np.diff(R.indptr), 1) / np.diff(R.indptr).mean()
-    solver = plant(parameters, R, exponent=0.5)
-    np.testing.assert_allclose(solver.penalties[0], 2 * n**0.5, rtol=1e-5)
+    solver = plant(parameters, R, kind=kind, regularization_per_rating=0.5)
+    of_users = 2 + 0.5 * np.maximum(np.diff(R.indptr), 1)
+    np.testing.assert_allclose(np.ravel(solver.penalties[0]), of_users, rtol=1e-6)
+    of_movies = 2 + 0.5 * np.maximum(np.bincount(R.indices, minlength=25), 1)
+    before = penalty_of(solver.model, of_users, 1, of_movies)
     objective, squares = solver.epoch(0, seed=0)
-    U, V, b_u, b_i = (np.asarray(p, float) for p in parameters)
-    expected = sum(
-        w / 2 @ (2 * (X**2).sum(1) + b**2) / 2
-        for w, X, b in zip(solver.penalties, (U, V), (b_u, b_i))
-    )
-    assert objective - squares / 2 == pytest.approx(expected, rel=1e-4)
+    at = penalty_of(solver.model, of_users, 1, of_movies) if kind is ALS else before
+    assert objective - squares / 2 == pytest.approx(at, rel=1e-3)
 
 
 # Learning
@@ -287,17 +297,34 @@ def test_solvers_find_planted_factors(name, bias):
     assert bias or not model.b_u_.any()
 
 
+@pytest.mark.parametrize("kind", [ALSFactorization, SGDFactorization])
+def test_surplus_factors_cost_next_to_nothing_where_movies_have_many_ratings(kind):
+    data = synthetic_ratings(2000, 200, 120_000, random_state=0)
+    few, many, constant = (
+        rmse(
+            data.test["rating"], kind(random_state=0, **options).fit(data.train).predict(data.test)
+        )
+        for options in (
+            dict(n_factors=16),
+            dict(n_factors=50),
+            dict(n_factors=50, regularization=14, regularization_per_rating=0),
+        )
+    )
+    assert many < few + 0.003
+    assert many < constant - 0.003
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradient_descends_the_stated_objective(R, bias):
-    options = quick | on_cpu | dict(bias=bias, regularization=2, bias_regularization=1)
+    penalties = dict(regularization=2, regularization_per_rating=0, bias_regularization=1)
+    options = quick | on_cpu | dict(bias=bias) | penalties
     model, history = train_matrix_factorization(R, **options)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     # the loss of the next step is the objective at the factors returned
     _, again = train_matrix_factorization(R, **(options | dict(n_epochs=31)))
-    factors, biases = model.penalty()
     dense = torch.from_numpy(R.toarray())
-    objective = masked_mse_loss(model(), dense) + (2 * factors + biases) / R.nnz
-    assert float(objective.detach()) == pytest.approx(again["loss"].iloc[-1], rel=1e-5)
+    objective = float(masked_mse_loss(model(), dense).detach()) + penalty_of(model, 2, 1) / R.nnz
+    assert objective == pytest.approx(again["loss"].iloc[-1], rel=1e-5)
     error = float(masked_rmse_loss(model(), dense).detach())
     assert error == pytest.approx(again["train_rmse"].iloc[-1], rel=1e-5)
 
@@ -309,7 +336,8 @@ def test_dense_input_is_the_same_as_sparse(R):
 
 def test_validation_decides_when_to_stop_and_the_best_comes_back(small):
     R, V = small.matrix("train"), small.matrix("test")
-    free = dict(n_factors=20, n_epochs=400, regularization=0, bias_regularization=0, patience=10)
+    free = dict.fromkeys(("regularization", "regularization_per_rating", "bias_regularization"), 0)
+    free |= dict(n_factors=20, n_epochs=400, patience=10)
     model, history = train_matrix_factorization(R, V, **(quick | on_cpu | free))
     best = history["validation_rmse"].argmin()
     assert len(history) == best + 11 < 400
@@ -351,6 +379,7 @@ def test_implicit_feedback_does_no_harm_where_it_says_nothing():
     # so many ratings a user that steps of second rows would add up
     data = synthetic_ratings(400, 1000, 160_000, random_state=0)
     options = dict(n_epochs=100, random_state=0, device="cpu", train_options=dict(refit=False))
+    options |= dict(regularization=6)  # the same for both
     plain, implicit = (
         MatrixFactorizationRegressor(8, implicit=implicit, **options)
         .fit(data.train)
@@ -491,6 +520,7 @@ bad_values = [
     ("learning_rate", "fast"),
     ("regularization", -1),
     ("regularization", float("nan")),
+    ("regularization_per_rating", -1),
     ("bias_regularization", -1),
     ("implicit_regularization", -1),
     ("weight_decay", -0.1),
@@ -501,7 +531,7 @@ bad_options = [
     ("patience", 0),
     ("patience", "long"),
     ("init_scale", -1),
-    ("regularization_exponent", -1),
+    ("regularization_exponent", 1),  # of version 0.3
     ("activation", "relu"),
     ("dtype", "float16"),
     ("block_size", 0),
@@ -551,7 +581,7 @@ def test_what_does_not_go_together_is_refused(small, options, named):
 @pytest.mark.parametrize("name", ["regularization", "bias_regularization"])
 def test_als_needs_a_penalty(small, name):
     with pytest.raises(ValueError, match=name):
-        ALSFactorization(**{name: 0}).fit(small.train)
+        ALSFactorization(**{name: 0}, regularization_per_rating=0).fit(small.train)
 
 
 def test_a_loss_that_is_not_finite_is_refused(R):

@@ -24,7 +24,6 @@ from thu_big_data_ml.factorization._torch_solvers import (
     ImplicitTiledAdamW,
     TiledAdamW,
 )
-from thu_big_data_ml.factorization._training import weigh_rows
 
 # Neighbours
 
@@ -241,9 +240,9 @@ def objective(parts, R, M, settings, mean, ends):
     total = squares
     for name in parts.keys() & of.keys():
         lam, side = of[name]
-        average = np.maximum(counts[side], 1) / counts[side].mean()
-        weight = average ** settings["regularization_exponent"]
-        total += lam * (weight * (parts[name] ** 2).T).sum()
+        if name in "UV":
+            lam = lam + settings["regularization_per_rating"] * np.maximum(counts[side], 1)
+        total += (lam * (parts[name] ** 2).T).sum()
     for name, n in (("Y", M.shape[0]), ("X", M.shape[1])):
         if name in parts:
             total += settings["implicit_regularization"] * n / M.sum() * (parts[name] ** 2).sum()
@@ -276,21 +275,22 @@ adamw = {
     "kernels, without biases": (FullBatchAdamW, dict(bias=False)),
     "kernels, bounded": (FullBatchAdamW, dict(activation="sigmoid")),
     "kernels, bounded, without biases": (FullBatchAdamW, dict(activation="sigmoid", bias=False)),
-    "kernels, penalties by count": (FullBatchAdamW, dict(regularization_exponent=0.5)),
-    "kernels, all": (FullBatchAdamW, dict(activation="sigmoid", regularization_exponent=1.0)),
+    "kernels, penalties by count": (FullBatchAdamW, dict(regularization_per_rating=0.5)),
+    "kernels, all": (FullBatchAdamW, dict(activation="sigmoid", regularization_per_rating=1.0)),
     "kernels, implicit": (ImplicitAdamW, {}),
     "kernels, implicit, bounded": (ImplicitAdamW, dict(activation="sigmoid")),
     "kernels, implicit, without biases": (ImplicitAdamW, dict(bias=False)),
-    "kernels, implicit, by count": (ImplicitAdamW, dict(regularization_exponent=0.5)),
+    "kernels, implicit, by count": (ImplicitAdamW, dict(regularization_per_rating=0.5)),
     "torch": (AutogradAdamW, {}),
     "torch, without biases": (AutogradAdamW, dict(bias=False)),
     "torch, bounded, by count": (
         AutogradAdamW,
-        dict(activation="sigmoid", regularization_exponent=0.5),
+        dict(activation="sigmoid", regularization_per_rating=0.5),
     ),
     "tiles": (TiledAdamW, dict(block_size=3)),
     "tiles, without biases": (TiledAdamW, dict(bias=False)),
-    "tiles, implicit": (ImplicitTiledAdamW, dict(block_size=2)),
+    "tiles, by count": (TiledAdamW, dict(block_size=3, regularization_per_rating=0.5)),
+    "tiles, implicit": (ImplicitTiledAdamW, dict(block_size=2, regularization_per_rating=0.5)),
     "tiles, implicit, without biases": (ImplicitTiledAdamW, dict(bias=False)),
 }
 
@@ -300,7 +300,7 @@ def new_solver(kind, R, k, options):
     settings = dict(
         bias=True,
         activation="identity",
-        regularization_exponent=0.0,
+        regularization_per_rating=0.0,
         learning_rate=0.1,
         learning_rate_decay=1.0,
         weight_decay=0.0,
@@ -321,7 +321,6 @@ def new_solver(kind, R, k, options):
         ends=ends_of_scale if settings["activation"] == "sigmoid" else None,
         random_state=0,
     )
-    model = weigh_rows(model, R, settings["regularization_exponent"])
     return kind(model, R, settings), settings
 
 
@@ -362,7 +361,7 @@ def test_a_short_step_of_sgd_goes_down_the_slope(bias):
     for n in range(trials(3, 50)):
         rng = np.random.default_rng([SEED, n])
         sparse, R, M = rating_problem(rng)
-        options = dict(bias=bias, learning_rate=1e-4)
+        options = dict(bias=bias, learning_rate=1e-4, regularization_per_rating=0.5)
         solver, settings = new_solver(SGD, sparse, int(rng.integers(1, 10)), options)
         parts = learned(solver)
         expected = slopes(parts, R, M, settings, solver.model.mean, None)
@@ -382,19 +381,21 @@ def test_rows_of_als_solve_the_normal_equations(bias):
         rng = np.random.default_rng([SEED, n])
         shape, k = rng.integers(3, 90, 2), int(rng.integers(1, 34))
         sparse, R, M = rating_problem(rng, *shape)
-        lam, bias_lam = rng.uniform(0.5, 10, 2)
+        lam, per_rating, bias_lam = rng.uniform(0.5, 10, 3)
         options = dict(bias=bias, regularization=lam, bias_regularization=bias_lam)
+        options |= dict(regularization_per_rating=per_rating)
         solver, settings = new_solver(ALS, sparse, k, options)
+        lams = [lam + per_rating * np.maximum(M.sum(axis), 1) for axis in (1, 0)]
         before, mean = learned(solver), solver.model.mean
         totals = solver.epoch(0, seed=0)
         after = learned(solver)
         zeros = [np.zeros(size) for size in shape]
         b_u, b_i = (before.get(name, zero) for name, zero in zip(("b_u", "b_i"), zeros))
-        U, b_u = solved(R, M, before["V"], b_i, mean, bias, lam, bias_lam)
+        U, b_u = solved(R, M, before["V"], b_i, mean, bias, lams[0], bias_lam)
         np.testing.assert_allclose(after["U"], U, atol=2e-3)
         np.testing.assert_allclose(after.get("b_u", zeros[0]), b_u, atol=2e-3)
         rest = after["U"], after.get("b_u", zeros[0])
-        V, b_i = solved(R.T, M.T, *rest, mean, bias, lam, bias_lam)
+        V, b_i = solved(R.T, M.T, *rest, mean, bias, lams[1], bias_lam)
         np.testing.assert_allclose(after["V"], V, atol=2e-3)
         np.testing.assert_allclose(after.get("b_i", zeros[1]), b_i, atol=2e-3)
         expected = objective(after, R, M, settings, mean, None)
@@ -405,10 +406,9 @@ def solved(R, M, Y, y_biases, mean, bias, lam, bias_lam):
     "The best factors and biases of every row, one after the other."
     k = Y.shape[1]
     design = np.c_[Y, np.ones(len(Y))] if bias else Y
-    penalty = np.diag(np.r_[np.full(k, lam), [bias_lam] * bias])
     X = np.zeros((len(R), k + 1))
     for u in range(len(R)):
-        A = design[M[u]]
+        A, penalty = design[M[u]], np.diag(np.r_[np.full(k, lam[u]), [bias_lam] * bias])
         right = A.T @ (R[u] - mean - y_biases)[M[u]]
         X[u, : k + bias] = np.linalg.solve(A.T @ A + penalty, right)
     return X[:, :k], X[:, k]

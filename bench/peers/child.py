@@ -351,6 +351,7 @@ def our_trainer(split, threads, k, solver, rate, penalty):
         learning_rate_decay=0.93 if len(split.r) < 1e6 else 0.8,
         weight_decay=0.0,
         regularization=penalty,
+        regularization_per_rating=0,
         bias_regularization=3,
         bias=True,
     )

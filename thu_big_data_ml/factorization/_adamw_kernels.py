@@ -150,12 +150,12 @@ def error_gradient(
     return float(squares.sum()), gradients
 
 # %% ../../nbs/factorization/adamw_kernels.ipynb #c013
-ADAMW_BLOCK = 4096  # parameters that are summed in one go
+ADAMW_BLOCK = 4096  # about so many parameters are summed in one go
 
 
 @kernel(parallel=True, fastmath={"reassoc", "contract"})
 def adamw_kernel(
-    # (n,) float32; all but the gradient are updated
+    # (n, k) float32; all but the gradient are updated
     parameter,
     gradient,
     mean,
@@ -163,33 +163,38 @@ def adamw_kernel(
     # learning rate and decoupled weight decay
     rate,
     decay,
-    penalty,  # lambda: `penalty * parameter` is added to the gradient
+    penalty,  # (n,) float32, lambda of each row: `lambda * parameter` is added to its gradient
     step,  # how many steps this makes, from 1
     # Adam's constants
     beta1,
     beta2,
     epsilon,
-    # (ceil(n / ADAMW_BLOCK),) float64, overwritten with sums of squares before the step
-    squares,
+    # (n_blocks,) float64, overwritten with sums of lambda * parameter^2 before the step
+    penalties,
 ):
     "One step of AdamW, in place."
     keep = np.float32(1 - rate * decay)
     fresh1, fresh2 = np.float32(1 - beta1), np.float32(1 - beta2)
     size, root = np.float32(rate / (1 - beta1**step)), np.float32(np.sqrt(1 - beta2**step))
-    penalty, beta2, epsilon = np.float32(penalty), np.float32(beta2), np.float32(epsilon)
-    for block in prange(len(squares)):
+    beta2, epsilon = np.float32(beta2), np.float32(epsilon)
+    rows = -(-len(parameter) // len(penalties))
+    for block in prange(len(penalties)):
         total = 0.0
-        for j in range(block * ADAMW_BLOCK, min(len(parameter), (block + 1) * ADAMW_BLOCK)):
-            p, g = parameter[j], gradient[j] + penalty * parameter[j]
-            mean[j] += fresh1 * (g - mean[j])
-            square[j] = beta2 * square[j] + fresh2 * g * g
-            parameter[j] = p * keep - size * mean[j] / (np.sqrt(square[j]) / root + epsilon)
-            total += p * p
-        squares[block] = total
+        for n in range(block * rows, min(len(parameter), (block + 1) * rows)):
+            lam, of_row = penalty[n], np.float32(0)
+            P, G, M, S = parameter[n], gradient[n], mean[n], square[n]
+            for j in range(len(P)):
+                p, g = P[j], G[j] + lam * P[j]
+                M[j] += fresh1 * (g - M[j])
+                S[j] = beta2 * S[j] + fresh2 * g * g
+                P[j] = p * keep - size * M[j] / (np.sqrt(S[j]) / root + epsilon)
+                of_row += p * p
+            total += lam * of_row
+        penalties[block] = total
 
 
 def adamw_step(
-    # float32 of one shape; all but the gradient are updated
+    # (n, k) or (n,) float32; all but the gradient are updated
     parameter: np.ndarray,
     gradient: np.ndarray,
     mean: np.ndarray,
@@ -197,18 +202,20 @@ def adamw_step(
     *,
     rate: float,  # learning rate
     step: int,  # how many steps this makes, from 1
-    penalty: float = 0.0,  # lambda: `penalty * parameter` is added to the gradient
+    # lambda, a number or (n,), one for each row: `lambda * parameter` is added to the gradient
+    penalty: float | np.ndarray = 0.0,
     decay: float = 0.0,  # decoupled weight decay
     betas: tuple[float, float] = (0.9, 0.999),  # how much of the running means is kept
     epsilon: float = 1e-8,  # keeps the ratio finite
 ) -> float:
-    "One step of AdamW in place; the sum of the squared parameters before it."
-    squares = np.empty(-(-parameter.size // ADAMW_BLOCK))
-    flat = (a.reshape(-1) for a in (parameter, gradient, mean, square))
-    options = float(rate), float(decay), float(penalty), step
+    "One step of AdamW in place; the sum of lambda * parameter^2 before it."
+    n = len(parameter)
+    penalties = np.empty(min(n, -(-parameter.size // ADAMW_BLOCK)))
+    rows = (a.reshape(n, -1) for a in (parameter, gradient, mean, square))
+    of_rows = np.broadcast_to(np.float32(penalty), n).copy()
     with threads_for(16 * parameter.size):
-        adamw_kernel(*flat, *options, *betas, epsilon, squares)
-    return float(squares.sum())
+        adamw_kernel(*rows, float(rate), float(decay), of_rows, step, *betas, epsilon, penalties)
+    return float(penalties.sum())
 
 # %% ../../nbs/factorization/adamw_kernels.ipynb #c018
 @kernel(parallel=True, fastmath={"reassoc", "contract"})

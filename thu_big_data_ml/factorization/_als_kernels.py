@@ -90,8 +90,8 @@ def als_kernel(
     Y,
     y_biases,
     bias,  # whether biases are solved for too
-    # mu and both lambdas, float32
-    mean,
+    mean,  # mu, float32
+    # (n,) float32, both lambdas of each row
     penalty,
     bias_penalty,
     minima,  # (n,) float64, overwritten with each row's part of twice the objective
@@ -106,7 +106,7 @@ def als_kernel(
         A, P = np.zeros((stride, stride), np.float32), np.zeros((64, stride), np.float32)
         for u in range(starts[block], starts[block + 1]):
             i, r = indices[indptr[u] : indptr[u + 1]], values[indptr[u] : indptr[u + 1]]
-            solve_row(i, r, Y, y_biases, bias, mean, penalty, bias_penalty, A, P)
+            solve_row(i, r, Y, y_biases, bias, mean, penalty[u], bias_penalty[u], A, P)
             X[u], minima[u] = A[unknowns, :k], A[unknowns, unknowns]
             if bias:
                 x_biases[u] = A[unknowns, k]
@@ -124,19 +124,21 @@ def als_half_sweep(
     y_biases: np.ndarray,
     mean: float,  # mu
     *,
-    penalty: float,  # lambda of the summed objective, for factors
-    bias_penalty: float = 0.0,  # the same for biases
+    # lambda of the summed objective, for factors and for biases: a number, or one for each row
+    penalty: float | np.ndarray,
+    bias_penalty: float | np.ndarray = 0.0,
     bias: bool = True,  # whether biases are solved for too
 ) -> float:
     """Minimise the objective over one side; rows without ratings become 0.
 
-    Returns the sum of e * e + penalty * |X|^2 + bias_penalty * |x_biases|^2 afterwards.
+    Returns the sum of e * e + penalty * X^2 + bias_penalty * x_biases^2 afterwards.
     """
-    if not penalty > 0:
+    if not np.min(penalty) > 0:
         raise ValueError(
-            f"Alternating least squares needs a penalty above 0, not {penalty}: without one, a row "
-            "of few ratings has no unique solution."
+            f"Alternating least squares needs a penalty above 0, not {np.min(penalty)}: without "
+            "one, a row of few ratings has no unique solution."
         )
-    minima, numbers = np.empty(len(X)), np.float32([mean, penalty, bias_penalty])
-    als_kernel(*by_row, X, x_biases, Y, y_biases, bool(bias), *numbers, minima)
+    minima = np.empty(len(X))
+    of_rows = (np.broadcast_to(np.float32(lam), len(X)).copy() for lam in (penalty, bias_penalty))
+    als_kernel(*by_row, X, x_biases, Y, y_biases, bool(bias), np.float32(mean), *of_rows, minima)
     return float(minima.sum())

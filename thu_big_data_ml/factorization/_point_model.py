@@ -57,11 +57,12 @@ class PointModel(RatingEstimator):
         check_switch("bias", self.bias)
         if not self.bias:
             self._tell_idle("bias_regularization", "bias=False")
-        default = 14 if self.bias else 1
+        default = 6 if self.bias else 1
         return dict(
             n_factors=min(default_factors(R), 32) if self.n_factors is None else self.n_factors,
             bias=self.bias,
             regularization=default if self.regularization is None else self.regularization,
+            regularization_per_rating=self.regularization_per_rating,
             bias_regularization=self.bias_regularization,
             unit=unit_of(R),
             random_state=self.seed_,

@@ -187,8 +187,8 @@ def sgd_epoch(
     *,
     rate: float,  # eta, the learning rate
     bias: bool = True,  # whether biases are learned too
-    penalty: float = 0.0,  # lambda of the summed objective, for factors
-    bias_penalty: float = 0.0,  # the same for biases
+    # lambda of the summed objective of U, V, b_u and b_i: numbers, or one for each row
+    penalties: tuple = (0.0, 0.0, 0.0, 0.0),
     seed=None,  # of the order of the users
 ) -> float:
     "One pass of SGD over all ratings, in place; the sum of squares, each before its step."
@@ -199,10 +199,10 @@ def sgd_epoch(
     starts = np.searchsorted(users[order], np.arange(n_groups + 1))
     of_users = np.diff(ratings[0]).reshape(n_groups, -1).sum(0)
     counts = of_users, np.bincount(ratings[1], minlength=len(V))
+    rates = rate, rate, bias_rate, bias_rate
     kept = [
         (1 / (1 + eta * lam / np.maximum(n, 1))).astype(np.float32)
-        for eta, lam in ((rate, penalty), (bias_rate, bias_penalty))
-        for n in counts
+        for eta, lam, n in zip(rates, penalties, 2 * counts)
     ]
     numbers = np.float32([mean, rate, bias_rate])
     width = width_of(U.shape[1])

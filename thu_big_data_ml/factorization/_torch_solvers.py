@@ -19,6 +19,7 @@ from thu_big_data_ml.factorization._solvers import (
     ImplicitAdamW,
     ImplicitFeedback,
     form_of,
+    row_penalties,
 )
 from ..help import get_device
 
@@ -31,6 +32,9 @@ class AutogradAdamW:
         self.settings = settings
         self.device = model.U.device
         self.learned = dict(model.named_parameters())
+        *of_factors, of_users, of_movies = row_penalties(R, settings)
+        columns = (torch.from_numpy(lam)[:, None].to(self.device) for lam in of_factors)
+        self.penalties = [*columns, of_users, of_movies]
         self.prepare(R)
         self.optimizer = torch.optim.AdamW(
             self.learned.values(),
@@ -66,10 +70,10 @@ class AutogradAdamW:
     def loss(self, u, i, r) -> tuple[torch.Tensor, torch.Tensor]:
         "The objective's share of some ratings, and their summed squared error."
         error = (r - self.model.at(u, i)).square().sum()
-        factors, biases = self.model.penalty()
-        lam, bias_lam = self.settings["regularization"], self.settings["bias_regularization"]
+        pairs = zip(self.learned.values(), self.penalties)
+        penalty = sum((lam * p.square()).sum() for p, lam in pairs)
         share = len(r) / len(self.cells[0])
-        return error / 2 + share * (lam * factors + bias_lam * biases), error
+        return (error + share * penalty) / 2, error
 
     def state(self) -> dict[str, np.ndarray]:
         "AdamW's moments."
@@ -154,8 +158,6 @@ class TiledAdamW(AutogradAdamW):
         block_size = settings["block_size"] or max(1, self.tile_cells // width)
         self.tiles = cut_tiles(R, self.model.mean, block_size, width, self.device)
         self.dtype = torch.bfloat16 if settings["dtype"] == "bfloat16" else torch.float32
-        lam, bias_lam = settings["regularization"], settings["bias_regularization"]
-        self.penalties = [lam, lam, bias_lam, bias_lam]
 
     def sides(self) -> tuple[torch.Tensor, torch.Tensor]:
         "Factors and biases as the two sides of one product: [U, b_u, 1] and [V, 1, b_i], padded."
@@ -185,8 +187,9 @@ class TiledAdamW(AutogradAdamW):
             squares, gradients = self.gradient()
         objective = squares
         for p, gradient, lam in zip(self.learned.values(), gradients, self.penalties):
-            objective = objective + lam * p.square().sum()
-            p.grad = torch.add(gradient, p, alpha=lam)
+            penalty = lam * p
+            objective = objective + (penalty * p).sum()
+            p.grad = gradient + penalty
         self.optimizer.step()
         return tuple((torch.stack([objective, 2 * squares]) / 2).tolist())
 
@@ -202,13 +205,13 @@ def choose_solver(
     "The class that computes AdamW, and the device it computes on; `ValueError` if none can."
     refuse_unknown(settings)
     device = get_device(device)
-    plain = not settings["regularization_exponent"] and settings["activation"] == "identity"
-    if settings["batch_size"] is not None or not (plain or device == "cpu"):
+    bounded = settings["activation"] != "identity"
+    if settings["batch_size"] is not None or (bounded and device != "cpu"):
         kind = AutogradAdamW
     elif device == "cpu" and settings["dtype"] == "float32":
         kind = FullBatchAdamW
     else:
-        kind = TiledAdamW if plain else AutogradAdamW
+        kind = AutogradAdamW if bounded else TiledAdamW
     refuse_misplaced(kind, settings)
     implicit = {FullBatchAdamW: ImplicitAdamW, TiledAdamW: ImplicitTiledAdamW}
     return (implicit[kind] if settings["implicit"] else kind), device
@@ -226,16 +229,15 @@ def refuse_misplaced(kind: type, settings: dict):
     "`ValueError` names a setting that the chosen way to compute has no use for."
     if kind is not TiledAdamW and settings["dtype"] != "float32":
         raise ValueError(
-            f"dtype={settings['dtype']!r} is for matrix products, without batch_size, "
-            "regularization_exponent and activation; everything else computes in float32."
+            f"dtype={settings['dtype']!r} is for matrix products, without batch_size and "
+            "activation; everything else computes in float32."
         )
     if kind is not TiledAdamW and settings["block_size"] is not None:
         raise ValueError(
             "block_size is for matrix products: on a GPU or with another dtype, without "
-            "batch_size, regularization_exponent and activation."
+            "batch_size and activation."
         )
     if kind is AutogradAdamW and settings["implicit"]:
         raise ValueError(
-            "implicit=True needs all ratings at once: no batch_size, and on a GPU no "
-            "regularization_exponent and no activation."
+            "implicit=True needs all ratings at once: no batch_size, and on a GPU no activation."
         )

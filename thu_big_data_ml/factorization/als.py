@@ -27,7 +27,8 @@ def train_als(
     *,
     bias: bool = True,
     n_epochs: int = 30,
-    regularization: float = 16,
+    regularization: float = 6,
+    regularization_per_rating: float = 0.05,
     bias_regularization: float = 3,
     init_scale: float = 0.05,
     unit: float = 1.0,
@@ -38,8 +39,10 @@ def train_als(
 ) -> tuple[MatrixFactorization, pd.DataFrame]:
     """Learn factors and biases by alternating least squares.
 
-    Minimises `1/2 sum e^2 + regularization/2 (|U|^2 + |V|^2) + bias_regularization/2 (|b_u|^2 +
-    |b_i|^2)` over the observed ratings: exactly for all users, then exactly for all movies.
+    Minimises `1/2 sum e^2 + 1/2 sum_u l_u |U_u|^2 + 1/2 sum_i l_i |V_i|^2 +
+    bias_regularization/2 (|b_u|^2 + |b_i|^2)` over the observed ratings, where a user of `n_u`
+    ratings has `l_u = regularization + regularization_per_rating n_u`, and a movie likewise. All
+    users are solved for exactly, then all movies.
 
     Parameters
     ----------
@@ -53,8 +56,10 @@ def train_als(
         Whether to learn biases, too.
     n_epochs : int, default 30
         At most so many sweeps over users and movies.
-    regularization : float, default 16
-        Penalty of the factors, above 0.
+    regularization : float, default 6
+        Penalty of the factors of a user or a movie.
+    regularization_per_rating : float, default 0.05
+        What each rating of a user or a movie adds to the penalty of its factors; above 0 in all.
     bias_regularization : float, default 3
         Penalty of the biases, above 0 if there are any.
     init_scale : float, default 0.05
@@ -107,6 +112,7 @@ def train_als(
         n_factors=n_factors,
         bias=bias,
         regularization=regularization,
+        regularization_per_rating=regularization_per_rating,
         bias_regularization=bias_regularization,
         init_scale=init_scale,
         unit=unit,
@@ -115,7 +121,8 @@ def train_als(
     loop = dict(n_epochs=n_epochs, patience=patience, checkpoint=checkpoint, verbose=verbose)
     check_settings(settings | loop)
     # without a penalty, a row of few ratings has no unique solution
-    check_number("regularization", regularization, above=0)
+    if not regularization_per_rating:
+        check_number("regularization", regularization, above=0)
     if bias:
         check_number("bias_regularization", bias_regularization, above=0)
     R = rating_csr(R_train, unit)
@@ -139,8 +146,10 @@ class ALSFactorization(PointModel):
     n_epochs : int, default 30
         At most so many sweeps over users and movies.
     regularization : float, optional
-        Penalty of the factors, for ratings with a standard deviation of 1; above 0, by default
-        14 with biases, 1 without.
+        Penalty of the factors of a user or a movie, for ratings with a standard deviation of 1;
+        by default 6 with biases, 1 without.
+    regularization_per_rating : float, default 0.05
+        What each rating of a user or a movie adds to the penalty of its factors; above 0 in all.
     bias_regularization : float, default 3
         Penalty of the biases; a warning says if there are none.
     validation_fraction : float, default 0.05
@@ -194,6 +203,7 @@ class ALSFactorization(PointModel):
         bias: bool = True,
         n_epochs: int = 30,
         regularization: float | None = None,
+        regularization_per_rating: float = 0.05,
         bias_regularization: float = 3,
         validation_fraction: float = 0.05,
         checkpoint: str | Path | None = None,
@@ -207,6 +217,7 @@ class ALSFactorization(PointModel):
         self.bias = bias
         self.n_epochs = n_epochs
         self.regularization = regularization
+        self.regularization_per_rating = regularization_per_rating
         self.bias_regularization = bias_regularization
         self.validation_fraction = validation_fraction
         self.checkpoint = checkpoint

@@ -27,7 +27,6 @@ from thu_big_data_ml.factorization._training import (
     ends_of,
     rating_csr,
     train,
-    weigh_rows,
 )
 from ..help import figure, get_device
 
@@ -89,9 +88,6 @@ class MatrixFactorization(nn.Module):
         self.ends = ends
         if bias and ends:  # so that the sigmoid of it is the mean
             self.mean = float(np.log((mean - ends[0]) / (ends[1] - mean)))
-        # what a row's penalty is multiplied by
-        self.register_buffer("user_weight", torch.ones(()), persistent=False)
-        self.register_buffer("item_weight", torch.ones(()), persistent=False)
 
     def forward(self) -> torch.Tensor:
         """Predict all cells.
@@ -125,22 +121,6 @@ class MatrixFactorization(nn.Module):
             b_u, b_i = embedding(u, self.b_u[:, None]), embedding(i, self.b_i[:, None])
             product = product + self.mean + b_u[:, 0] + b_i[:, 0]
         return self._bounded(product)
-
-    def penalty(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the two regularization parameters multiply.
-
-        Returns
-        -------
-        tuple of Tensor
-            Half the sum of squares of the factors, and of the biases.
-        """
-        factors = self._squares(self.U, self.V)
-        return factors, torch.zeros(()) if self.b_u is None else self._squares(self.b_u, self.b_i)
-
-    def _squares(self, of_users, of_items):
-        pairs = (of_users, self.user_weight), (of_items, self.item_weight)
-        rows = (weight * a.reshape(len(a), -1).square().sum(1) for a, weight in pairs)
-        return 0.5 * sum(squares.sum() for squares in rows)
 
     def _bounded(self, score):
         if self.ends is None:
@@ -220,10 +200,10 @@ def train_matrix_factorization(
     implicit: bool = False,
     n_epochs: int = 300,
     learning_rate: float = 0.02,
-    regularization: float = 16,
+    regularization: float = 6,
+    regularization_per_rating: float = 0.05,
     bias_regularization: float = 3,
     implicit_regularization: float = 30,
-    regularization_exponent: float = 0.0,
     weight_decay: float = 0.0,
     activation: str = "identity",
     batch_size: int | None = None,
@@ -239,8 +219,9 @@ def train_matrix_factorization(
 ) -> tuple[MatrixFactorization, pd.DataFrame]:
     """Learn factors and biases by AdamW.
 
-    Minimises `1/2 sum e^2 + regularization/2 (|U|^2 + |V|^2) + bias_regularization/2 (|b_u|^2 +
-    |b_i|^2)` over the observed ratings.
+    Minimises `1/2 sum e^2 + 1/2 sum_u l_u |U_u|^2 + 1/2 sum_i l_i |V_i|^2 +
+    bias_regularization/2 (|b_u|^2 + |b_i|^2)` over the observed ratings, where a user of `n_u`
+    ratings has `l_u = regularization + regularization_per_rating n_u`, and a movie likewise.
 
     Parameters
     ----------
@@ -258,12 +239,14 @@ def train_matrix_factorization(
         At most so many passes over the ratings.
     learning_rate : float, default 0.02
         Step size.
-    regularization, bias_regularization : float, default 16 and 3
-        Penalties of factors and of biases.
+    regularization : float, default 6
+        Penalty of the factors of a user or a movie.
+    regularization_per_rating : float, default 0.05
+        What each rating of a user or a movie adds to the penalty of its factors.
+    bias_regularization : float, default 3
+        Penalty of the biases.
     implicit_regularization : float, default 30
         Penalty of what `implicit` learns; without effect if it is not.
-    regularization_exponent : float, default 0.0
-        A row with c times the average number of ratings has c to this power times the penalty.
     weight_decay : float, default 0.0
         AdamW's decoupled decay.
     activation : {"identity", "sigmoid"}
@@ -328,10 +311,10 @@ def train_matrix_factorization(
         bias=bias,
         learning_rate=learning_rate,
         regularization=regularization,
+        regularization_per_rating=regularization_per_rating,
         bias_regularization=bias_regularization,
         implicit=implicit,
         implicit_regularization=implicit_regularization,
-        regularization_exponent=regularization_exponent,
         weight_decay=weight_decay,
         activation=activation,
         batch_size=batch_size,
@@ -347,8 +330,7 @@ def train_matrix_factorization(
     R = rating_csr(R_train, unit)
     shape = dict(bias=bias, mean=float(R.data.mean()), ends=ends_of(R, activation))
     start = dict(init_scale=init_scale, random_state=settings["random_state"])
-    model = MatrixFactorization(*R.shape, n_factors, **shape, **start)
-    model = weigh_rows(model, R, regularization_exponent).to(device)
+    model = MatrixFactorization(*R.shape, n_factors, **shape, **start).to(device)
     return train(kind(model, R, settings), R, R_validation, settings, **loop)
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c014
@@ -366,14 +348,16 @@ class MatrixFactorizationRegressor(PointModel):
         Whether to learn biases, too.
     implicit : bool, optional
         Whether to learn from who rated what, too. By default where it goes: with biases and all
-        ratings at once, without the train options `activation` and `regularization_exponent`.
+        ratings at once, without the train option `activation`.
     n_epochs : int, default 300
         At most so many passes over the ratings.
     learning_rate : float, default 0.02
         Step size.
     regularization : float, optional
-        Penalty of the factors, for ratings with a standard deviation of 1. By default 18 with
-        `implicit`, 14 without, 1 without biases.
+        Penalty of the factors of a user or a movie, for ratings with a standard deviation of 1.
+        By default 12 with `implicit`, 6 without, 1 without biases.
+    regularization_per_rating : float, default 0.05
+        What each rating of a user or a movie adds to the penalty of its factors.
     bias_regularization : float, default 3
         Penalty of the biases; a warning says if there are none.
     implicit_regularization : float, default 30
@@ -393,9 +377,9 @@ class MatrixFactorizationRegressor(PointModel):
     verbose : bool, default False
         Whether to show a progress bar.
     train_options : dict, optional
-        Any of `activation`, `regularization_exponent`, `block_size`, `dtype`, `init_scale` and
-        `patience`, see `train_matrix_factorization`; and `refit`, by default True: whether to
-        train again on all ratings for the number of epochs that was best.
+        Any of `activation`, `block_size`, `dtype`, `init_scale` and `patience`, see
+        `train_matrix_factorization`; and `refit`, by default True: whether to train again on all
+        ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training; any by default.
     duplicates : {"error", "last", "mean"}, default "error"
@@ -431,7 +415,6 @@ class MatrixFactorizationRegressor(PointModel):
 
     _options = (
         "activation",
-        "regularization_exponent",
         "block_size",
         "dtype",
         "init_scale",
@@ -447,6 +430,7 @@ class MatrixFactorizationRegressor(PointModel):
         n_epochs: int = 300,
         learning_rate: float = 0.02,
         regularization: float | None = None,
+        regularization_per_rating: float = 0.05,
         bias_regularization: float = 3,
         implicit_regularization: float = 30,
         weight_decay: float = 0.0,
@@ -466,6 +450,7 @@ class MatrixFactorizationRegressor(PointModel):
         self.n_epochs = n_epochs
         self.learning_rate = learning_rate
         self.regularization = regularization
+        self.regularization_per_rating = regularization_per_rating
         self.bias_regularization = bias_regularization
         self.implicit_regularization = implicit_regularization
         self.weight_decay = weight_decay
@@ -484,7 +469,7 @@ class MatrixFactorizationRegressor(PointModel):
         implicit = self._learns_implicit()
         if not implicit:
             self._tell_idle("implicit_regularization", "implicit=False")
-        chosen = {"regularization": 18} if implicit and self.regularization is None else {}
+        chosen = {"regularization": 12} if implicit and self.regularization is None else {}
         own = dict(
             implicit=implicit,
             learning_rate=self.learning_rate,
@@ -501,8 +486,7 @@ class MatrixFactorizationRegressor(PointModel):
             return bool(self.implicit)
         given = self._given()
         plain = given.get("activation", "identity") == "identity"
-        even = not given.get("regularization_exponent")
-        return bool(self.bias) and self.batch_size is None and plain and even
+        return bool(self.bias) and self.batch_size is None and plain
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c020
 def plot_history(history: pd.DataFrame, title: str = "") -> go.Figure:

@@ -29,7 +29,8 @@ def train_sgd(
     n_epochs: int = 50,
     learning_rate: float = 0.06,
     learning_rate_decay: float | None = None,
-    regularization: float = 16,
+    regularization: float = 6,
+    regularization_per_rating: float = 0.05,
     bias_regularization: float = 3,
     init_scale: float = 0.05,
     unit: float = 1.0,
@@ -40,8 +41,10 @@ def train_sgd(
 ) -> tuple[MatrixFactorization, pd.DataFrame]:
     """Learn factors and biases by stochastic gradient descent.
 
-    Minimises `1/2 sum e^2 + regularization/2 (|U|^2 + |V|^2) + bias_regularization/2 (|b_u|^2 +
-    |b_i|^2)` over the observed ratings, by a step for each rating.
+    Minimises `1/2 sum e^2 + 1/2 sum_u l_u |U_u|^2 + 1/2 sum_i l_i |V_i|^2 +
+    bias_regularization/2 (|b_u|^2 + |b_i|^2)` over the observed ratings, where a user of `n_u`
+    ratings has `l_u = regularization + regularization_per_rating n_u`, and a movie likewise, by a
+    step for each rating.
 
     Parameters
     ----------
@@ -60,8 +63,12 @@ def train_sgd(
     learning_rate_decay : float, optional
         What the step size is multiplied by after each pass; by default 0.93, and 0.8 from a
         million ratings on.
-    regularization, bias_regularization : float, default 16 and 3
-        Penalties of factors and of biases.
+    regularization : float, default 6
+        Penalty of the factors of a user or a movie.
+    regularization_per_rating : float, default 0.05
+        What each rating of a user or a movie adds to the penalty of its factors.
+    bias_regularization : float, default 3
+        Penalty of the biases.
     init_scale : float, default 0.05
         Standard deviation of the factors at the start.
     unit : float, default 1.0
@@ -116,6 +123,7 @@ def train_sgd(
         learning_rate=learning_rate,
         learning_rate_decay=learning_rate_decay,
         regularization=regularization,
+        regularization_per_rating=regularization_per_rating,
         bias_regularization=bias_regularization,
         init_scale=init_scale,
         unit=unit,
@@ -151,8 +159,10 @@ class SGDFactorization(PointModel):
         What the step size is multiplied by after each pass; by default 0.93, and 0.8 from a
         million ratings on.
     regularization : float, optional
-        Penalty of the factors, for ratings with a standard deviation of 1; by default
-        14 with biases, 1 without.
+        Penalty of the factors of a user or a movie, for ratings with a standard deviation of 1;
+        by default 6 with biases, 1 without.
+    regularization_per_rating : float, default 0.05
+        What each rating of a user or a movie adds to the penalty of its factors.
     bias_regularization : float, default 3
         Penalty of the biases; a warning says if there are none.
     validation_fraction : float, default 0.05
@@ -208,6 +218,7 @@ class SGDFactorization(PointModel):
         learning_rate: float = 0.06,
         learning_rate_decay: float | None = None,
         regularization: float | None = None,
+        regularization_per_rating: float = 0.05,
         bias_regularization: float = 3,
         validation_fraction: float = 0.05,
         checkpoint: str | Path | None = None,
@@ -223,6 +234,7 @@ class SGDFactorization(PointModel):
         self.learning_rate = learning_rate
         self.learning_rate_decay = learning_rate_decay
         self.regularization = regularization
+        self.regularization_per_rating = regularization_per_rating
         self.bias_regularization = bias_regularization
         self.validation_fraction = validation_fraction
         self.checkpoint = checkpoint
