@@ -23,6 +23,7 @@ from thu_big_data_ml.factorization._torch_solvers import AutogradAdamW, TiledAda
 
 quick = dict(n_factors=4, n_epochs=30, random_state=0, verbose=False)
 on_cpu = dict(device="cpu")
+constant = dict(regularization_per_rating=0)
 trainings = {
     "adamw": (train_matrix_factorization, quick | on_cpu),
     "implicit": (train_matrix_factorization, quick | on_cpu | dict(implicit=True)),
@@ -300,18 +301,18 @@ def test_solvers_find_planted_factors(name, bias):
 @pytest.mark.parametrize("kind", [ALSFactorization, SGDFactorization])
 def test_surplus_factors_cost_next_to_nothing_where_movies_have_many_ratings(kind):
     data = synthetic_ratings(2000, 200, 120_000, random_state=0)
-    few, many, constant = (
+    few, many, before = (
         rmse(
             data.test["rating"], kind(random_state=0, **options).fit(data.train).predict(data.test)
         )
         for options in (
             dict(n_factors=16),
             dict(n_factors=50),
-            dict(n_factors=50, regularization=14, regularization_per_rating=0),
+            dict(n_factors=50, regularization=14, train_options=constant),
         )
     )
     assert many < few + 0.003
-    assert many < constant - 0.003
+    assert many < before - 0.003
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -520,7 +521,6 @@ bad_values = [
     ("learning_rate", "fast"),
     ("regularization", -1),
     ("regularization", float("nan")),
-    ("regularization_per_rating", -1),
     ("bias_regularization", -1),
     ("implicit_regularization", -1),
     ("weight_decay", -0.1),
@@ -531,6 +531,7 @@ bad_options = [
     ("patience", 0),
     ("patience", "long"),
     ("init_scale", -1),
+    ("regularization_per_rating", -1),
     ("regularization_exponent", 1),  # of version 0.3
     ("activation", "relu"),
     ("dtype", "float16"),
@@ -558,7 +559,10 @@ def test_train_options_that_make_no_sense_are_named(small, name, value):
 @pytest.mark.parametrize("kind", [ALSFactorization, SGDFactorization])
 @pytest.mark.parametrize("options", [dict(dtype="tf32"), dict(activation="sigmoid")])
 def test_unknown_train_options_are_refused_with_a_list_of_the_known(small, kind, options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))}; .*init_scale, patience, refit"):
+    with pytest.raises(
+        ValueError,
+        match=f"{next(iter(options))}; .*regularization_per_rating, init_scale, patience, refit",
+    ):
         kind(train_options=options).fit(small.train)
     with pytest.raises(ValueError, match="train_options must be a dictionary"):
         kind(train_options=[*options]).fit(small.train)
@@ -581,7 +585,7 @@ def test_what_does_not_go_together_is_refused(small, options, named):
 @pytest.mark.parametrize("name", ["regularization", "bias_regularization"])
 def test_als_needs_a_penalty(small, name):
     with pytest.raises(ValueError, match=name):
-        ALSFactorization(**{name: 0}, regularization_per_rating=0).fit(small.train)
+        ALSFactorization(**{name: 0}, train_options=constant).fit(small.train)
 
 
 def test_a_loss_that_is_not_finite_is_refused(R):

@@ -380,7 +380,6 @@ numeric = dict(
     learning_rate=[*everywhere, 0],
     learning_rate_decay=[*everywhere, 0],
     regularization=everywhere,
-    regularization_per_rating=everywhere,
     bias_regularization=everywhere,
     implicit_regularization=everywhere,
     weight_decay=everywhere,

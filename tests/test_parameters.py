@@ -34,7 +34,7 @@ neighbourhood = dict(
     negative="keep",
     exclude_self=False,
 )
-options = dict(init_scale=0.5, patience=1, refit=False)
+options = dict(regularization_per_rating=2.0, init_scale=0.5, patience=1, refit=False)
 adamw_options = options | dict(
     activation="sigmoid",
     dtype="bfloat16",
@@ -54,7 +54,6 @@ cases = {
             n_epochs=5,
             learning_rate=0.1,
             regularization=20,
-            regularization_per_rating=2.0,
             bias_regularization=50,
             implicit_regularization=1,
             weight_decay=5.0,
@@ -70,7 +69,6 @@ cases = {
             bias=False,
             n_epochs=1,
             regularization=20,
-            regularization_per_rating=2.0,
             bias_regularization=50,
             validation_fraction=0.3,
             random_state=1,
@@ -85,7 +83,6 @@ cases = {
             learning_rate=0.01,
             learning_rate_decay=0.5,
             regularization=20,
-            regularization_per_rating=2.0,
             bias_regularization=50,
             validation_fraction=0.3,
             random_state=1,

@@ -31,7 +31,8 @@ from ._adamw_kernels import predict_pairs
 class PointModel(RatingEstimator):
     "A model of one set of factors; a subclass says by what function they are trained."
 
-    _options: tuple[str, ...] = ("init_scale", "patience")  # what `train_options` may set
+    # what `train_options` may set
+    _options: tuple[str, ...] = ("regularization_per_rating", "init_scale", "patience")
 
     _learned = RatingEstimator._learned | {
         "seed_": Number(0, whole=True, optional=True),
@@ -62,7 +63,6 @@ class PointModel(RatingEstimator):
             n_factors=min(default_factors(R), 32) if self.n_factors is None else self.n_factors,
             bias=self.bias,
             regularization=default if self.regularization is None else self.regularization,
-            regularization_per_rating=self.regularization_per_rating,
             bias_regularization=self.bias_regularization,
             unit=unit_of(R),
             random_state=self.seed_,

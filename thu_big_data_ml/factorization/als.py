@@ -148,8 +148,6 @@ class ALSFactorization(PointModel):
     regularization : float, optional
         Penalty of the factors of a user or a movie, for ratings with a standard deviation of 1;
         by default 6 with biases, 1 without.
-    regularization_per_rating : float, default 0.05
-        What each rating of a user or a movie adds to the penalty of its factors; above 0 in all.
     bias_regularization : float, default 3
         Penalty of the biases; a warning says if there are none.
     validation_fraction : float, default 0.05
@@ -161,8 +159,8 @@ class ALSFactorization(PointModel):
     verbose : bool, default False
         Whether to show a progress bar.
     train_options : dict, optional
-        `init_scale` and `patience`, see `train_als`; and `refit`, by default True: whether to
-        train again on all ratings for the number of epochs that was best.
+        `regularization_per_rating`, `init_scale` and `patience`, see `train_als`; and `refit`, by
+        default True: whether to train again on all ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training; any by default.
     duplicates : {"error", "last", "mean"}, default "error"
@@ -203,7 +201,6 @@ class ALSFactorization(PointModel):
         bias: bool = True,
         n_epochs: int = 30,
         regularization: float | None = None,
-        regularization_per_rating: float = 0.05,
         bias_regularization: float = 3,
         validation_fraction: float = 0.05,
         checkpoint: str | Path | None = None,
@@ -217,7 +214,6 @@ class ALSFactorization(PointModel):
         self.bias = bias
         self.n_epochs = n_epochs
         self.regularization = regularization
-        self.regularization_per_rating = regularization_per_rating
         self.bias_regularization = bias_regularization
         self.validation_fraction = validation_fraction
         self.checkpoint = checkpoint

@@ -356,8 +356,6 @@ class MatrixFactorizationRegressor(PointModel):
     regularization : float, optional
         Penalty of the factors of a user or a movie, for ratings with a standard deviation of 1.
         By default 12 with `implicit`, 6 without, 1 without biases.
-    regularization_per_rating : float, default 0.05
-        What each rating of a user or a movie adds to the penalty of its factors.
     bias_regularization : float, default 3
         Penalty of the biases; a warning says if there are none.
     implicit_regularization : float, default 30
@@ -377,9 +375,9 @@ class MatrixFactorizationRegressor(PointModel):
     verbose : bool, default False
         Whether to show a progress bar.
     train_options : dict, optional
-        Any of `activation`, `block_size`, `dtype`, `init_scale` and `patience`, see
-        `train_matrix_factorization`; and `refit`, by default True: whether to train again on all
-        ratings for the number of epochs that was best.
+        Any of `regularization_per_rating`, `activation`, `block_size`, `dtype`, `init_scale` and
+        `patience`, see `train_matrix_factorization`; and `refit`, by default True: whether to
+        train again on all ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training; any by default.
     duplicates : {"error", "last", "mean"}, default "error"
@@ -414,6 +412,7 @@ class MatrixFactorizationRegressor(PointModel):
     """
 
     _options = (
+        "regularization_per_rating",
         "activation",
         "block_size",
         "dtype",
@@ -430,7 +429,6 @@ class MatrixFactorizationRegressor(PointModel):
         n_epochs: int = 300,
         learning_rate: float = 0.02,
         regularization: float | None = None,
-        regularization_per_rating: float = 0.05,
         bias_regularization: float = 3,
         implicit_regularization: float = 30,
         weight_decay: float = 0.0,
@@ -450,7 +448,6 @@ class MatrixFactorizationRegressor(PointModel):
         self.n_epochs = n_epochs
         self.learning_rate = learning_rate
         self.regularization = regularization
-        self.regularization_per_rating = regularization_per_rating
         self.bias_regularization = bias_regularization
         self.implicit_regularization = implicit_regularization
         self.weight_decay = weight_decay

@@ -161,8 +161,6 @@ class SGDFactorization(PointModel):
     regularization : float, optional
         Penalty of the factors of a user or a movie, for ratings with a standard deviation of 1;
         by default 6 with biases, 1 without.
-    regularization_per_rating : float, default 0.05
-        What each rating of a user or a movie adds to the penalty of its factors.
     bias_regularization : float, default 3
         Penalty of the biases; a warning says if there are none.
     validation_fraction : float, default 0.05
@@ -174,8 +172,8 @@ class SGDFactorization(PointModel):
     verbose : bool, default False
         Whether to show a progress bar.
     train_options : dict, optional
-        `init_scale` and `patience`, see `train_sgd`; and `refit`, by default True: whether to
-        train again on all ratings for the number of epochs that was best.
+        `regularization_per_rating`, `init_scale` and `patience`, see `train_sgd`; and `refit`, by
+        default True: whether to train again on all ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training; any by default.
     duplicates : {"error", "last", "mean"}, default "error"
@@ -218,7 +216,6 @@ class SGDFactorization(PointModel):
         learning_rate: float = 0.06,
         learning_rate_decay: float | None = None,
         regularization: float | None = None,
-        regularization_per_rating: float = 0.05,
         bias_regularization: float = 3,
         validation_fraction: float = 0.05,
         checkpoint: str | Path | None = None,
@@ -234,7 +231,6 @@ class SGDFactorization(PointModel):
         self.learning_rate = learning_rate
         self.learning_rate_decay = learning_rate_decay
         self.regularization = regularization
-        self.regularization_per_rating = regularization_per_rating
         self.bias_regularization = bias_regularization
         self.validation_fraction = validation_fraction
         self.checkpoint = checkpoint
