@@ -85,6 +85,10 @@ from .evaluation.comparison import (
     plot_comparison,
     plot_error_by_activity,
 )
+from .evaluation.lists import (
+    evaluate_lists,
+    plot_lists,
+)
 
 __version__: str
 __all__ = [
@@ -113,6 +117,7 @@ __all__ = [
     "default_models",
     "download_netflix",
     "error_by_activity",
+    "evaluate_lists",
     "figure",
     "get_device",
     "get_rating_matrix",
@@ -130,6 +135,7 @@ __all__ = [
     "plot_error_by_activity",
     "plot_grid",
     "plot_history",
+    "plot_lists",
     "ranking_at",
     "ratings_source",
     "read_movie_titles",
