@@ -28,6 +28,7 @@ from thu_big_data_ml.neighbors._kernels import (
     pairs_kernel,
     rated_bits,
     to_weights,
+    turns_of,
 )
 from ._similarity_kernels import BYTE_LANES, FLOAT_LANES
 from thu_big_data_ml.neighbors._similarity_ways import (
@@ -267,7 +268,8 @@ class Neighbourhood(RatingEstimator):
             S, place[used[some]] = self._weights(compare, used[some])
             at = place[rows[pairs]], columns[pairs]
             if k is None:
-                pairs_kernel(*at, S, *ratings, damping, P[pairs])
+                turns = turns_of(at[1], ratings[0])
+                pairs_kernel(turns, *at, S, *ratings, damping, P[pairs])
             else:
                 near = nearest_first(S, int(1.5 * (8 * k * n) ** 0.5) + 1)
                 nearest_kernel(*at, S, near, *ratings, *bits, k, damping, P[pairs])
