@@ -69,6 +69,11 @@ from .bayesian.gibbs import (
     sample_factors,
 )
 from .bayesian.posterior import PosteriorSamples
+from .bayesian.variational import (
+    PosteriorMoments,
+    VariationalFactorization,
+    infer_factors,
+)
 from .evaluation.tuning import (
     CachedScore,
     one_standard_error,
@@ -100,12 +105,14 @@ __all__ = [
     "MatrixFactorization",
     "MatrixFactorizationRegressor",
     "NeighborCorrected",
+    "PosteriorMoments",
     "PosteriorSamples",
     "RatingData",
     "RatingEstimator",
     "RatingFileError",
     "SGDFactorization",
     "UserCF",
+    "VariationalFactorization",
     "analyse_split",
     "calibration",
     "center_ratings",
@@ -121,6 +128,7 @@ __all__ = [
     "figure",
     "get_device",
     "get_rating_matrix",
+    "infer_factors",
     "interval_coverage",
     "joblib_memory",
     "load_ratings",

@@ -13,26 +13,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, DTypeLike
 from scipy.sparse import csr_matrix
-from scipy.stats import norm
 from sklearn.base import clone
 
 from thu_big_data_ml._parameters import (
     check_choice,
     check_count,
-    check_number,
     check_switch,
     seed_of,
 )
 from ._later_rows import MOVIES, USERS, draw_some, expect, take_dates
+from ._posterior_model import PosteriorModel
 from ._sampler import Settings, run_chain
 from ._sweeps import bases_of
 from .posterior import PosteriorSamples
 from ..data._sparse import cells_of, rating_matrix
 from ..estimators._checkpoints import beside
 from ..estimators._factor_model import cosine_to, default_factors
-from ..estimators._ranking import reasons
-from ..estimators._schema import Number, Part, Table, Text
-from ..estimators.contract import RatingEstimator
+from ..estimators._schema import Part
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c012
 def sample_factors(
@@ -241,7 +238,7 @@ def _file_of(checkpoint: str | Path | None, n: int) -> str | Path | None:
     return Path(checkpoint).with_suffix(f".{n}{Path(checkpoint).suffix}")
 
 # %% ../../nbs/bayesian/gibbs.ipynb #n007
-class GibbsFactorization(RatingEstimator):
+class GibbsFactorization(PosteriorModel):
     """Bayesian matrix factorization: predictions are averages over draws from the posterior.
 
     With all of it learned by Gibbs sampling, a rating is
@@ -333,70 +330,11 @@ class GibbsFactorization(RatingEstimator):
         self.rating_scale = rating_scale
         self.duplicates = duplicates
 
-    def predict(
-        self, X: object, return_reason: bool = False, return_std: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, ...]:
-        """Predict ratings, clipped to the scale seen in training; never NaN.
+    _learned = PosteriorModel._learned | {"samples_": Part(PosteriorSamples)}
 
-        Parameters
-        ----------
-        X : data frame or array of shape (n, 2)
-            Pairs of raw ids, as for `fit`; with a `date` if the model has effects of time.
-        return_reason : bool, default False
-            Whether to say where each prediction came from, see `RatingEstimator.predict`.
-        return_std : bool, default False
-            Whether to give the standard deviation of each rating about its prediction.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            Ratings in stars.
-        ndarray of shape (n,), float64
-            Only with `return_std`: standard deviations in stars, noise included.
-        ndarray of shape (n,), str
-            Only with `return_reason`.
-        """
-        if not return_std:
-            return super().predict(X, return_reason)
-        u, i, dates = self._asked(X)
-        prediction, std = self._spread(u, i, dates)
-        prediction = np.clip(prediction, *self.rating_scale_)
-        if not return_reason:
-            return prediction, std
-        return prediction, std, reasons(u, i, (u >= 0) & (i >= 0))
-
-    def predict_interval(self, X: object, level: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
-        """The interval that holds each rating with a given probability.
-
-        Parameters
-        ----------
-        X : data frame or array of shape (n, 2)
-            Pairs of raw ids, as for `predict`.
-        level : float, default 0.8
-            The probability, above 0 and below 1.
-
-        Returns
-        -------
-        low, high : ndarray of shape (n,), float64
-            Ends of the intervals in stars, clipped to the scale seen in training.
-
-        Raises
-        ------
-        ValueError
-            `level` is no probability between 0 and 1.
-        """
-        check_number("level", level, above=0, below=1)
-        prediction, std = self._spread(*self._asked(X))
-        half = norm.ppf(0.5 + level / 2) * std
-        ends = prediction - half, prediction + half
-        return tuple(np.clip(end, *self.rating_scale_) for end in ends)
-
-    _learned = RatingEstimator._learned | {
-        "seed_": Number(0, whole=True, optional=True),
-        "device_": Text(),
-        "history_": Table(),
-        "samples_": Part(PosteriorSamples),
-    }
+    @property
+    def _posterior(self):
+        return self.samples_
 
     def _uses_dates(self):
         check_choice("time", self.time, (False, True, "drift"))
@@ -442,42 +380,11 @@ class GibbsFactorization(RatingEstimator):
         path = beside(self.params_["checkpoint"], "trust")
         return short.set_params(n_chains=1, n_sweeps=n_sweeps, checkpoint=path)
 
-    def _score(self, u, i, dates=None):
-        return self.samples_.predict(u, i, dates)
-
-    def _spread(self, u, i, dates):
-        "(n,) predictions before clipping, and their standard deviations."
-        known = (u >= 0) & (i >= 0)
-        prediction = self._baseline(u, i)
-        std = self._baseline_std(u, i)
-        dates = None if dates is None else dates[known]
-        spread = self.samples_.predict(u[known], i[known], dates, return_std=True)
-        prediction[known], std[known] = spread
-        return prediction, std
-
-    def _baseline_std(self, u, i):
-        "(n,) how far training ratings are from what the biases say of someone unknown."
-
-        def spread(knows_user, knows_movie):
-            users = row if knows_user else np.full_like(row, -1)
-            movies = col if knows_movie else np.full_like(col, -1)
-            return np.std(self.matrix_.data - self._baseline(users, movies))
-
-        row, col = cells_of(self.matrix_)
-        by_kind = [spread(False, False), spread(False, True)]
-        return np.select([(u < 0) & (i < 0), u < 0], by_kind, spread(True, False))
-
     def _user_similarity(self, u):
         return _cosine_over_samples(self.samples_.U, u)
 
     def _movie_similarity(self, i):
         return _cosine_over_samples(self.samples_.V, i)
-
-    def _explain(self, u, i, dates=None):
-        "Mean, biases, what all factors add together, and each effect of time."
-        if u < 0 or i < 0:
-            return super()._explain(u, i)
-        return self.samples_.explain(u, i, dates)
 
 
 def _cosine_over_samples(A: np.ndarray, row: int) -> np.ndarray:
