@@ -13,12 +13,16 @@ import time
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 
+from thu_big_data_ml import __version__
+
 results = Path(__file__).parent / "results"
-libraries = ["thu_big_data_ml", "numpy", "scipy", "scikit-learn", "numba", "llvmlite", "torch"]
+started = SimpleNamespace()  # clocks of the machine and of this program when options were read
+libraries = ["numpy", "scipy", "scikit-learn", "numba", "llvmlite", "torch"]
 # users, movies and ratings: enough for the kernels to be used, and so compiled before any timing
 rehearsal = (3_000, 1_000, 20_000)
 thread_variables = [
@@ -40,14 +44,29 @@ def options(description: str, repeats: int = 5, **sizes) -> argparse.Namespace:
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     for name, default in sizes.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        kind = dict(type=str, nargs="+") if isinstance(default, list) else dict(type=type(default))
+        parser.add_argument(f"--{name.replace('_', '-')}", default=default, **kind)
     parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--random-state", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--output", type=Path, default=results, help="folder of the JSON file")
     chosen = parser.parse_args()
     set_threads(chosen.threads)
+    vars(started).update(clocks())
     return chosen
+
+
+def clocks() -> dict:
+    "Seconds so far: on the wall, of all cores at work, and of this program and what it started."
+    cores = psutil.cpu_times()
+    busy = cores.user + cores.system + getattr(cores, "nice", 0)
+    return dict(wall=time.perf_counter(), busy=busy, own=sum(os.times()[:4]))
+
+
+def cores_of_others() -> float:
+    "How many cores other programs kept at work, on average, since the options were read."
+    now, then = SimpleNamespace(**clocks()), started
+    return max(0.0, (now.busy - then.busy) - (now.own - then.own)) / (now.wall - then.wall)
 
 
 def set_threads(n: int):
@@ -201,7 +220,10 @@ def write(table: str, chosen: argparse.Namespace, rows: list[dict], **more) -> P
         *(
             word
             for name, value in settings.items()
-            for word in (f"--{name.replace('_', '-')}", str(value))
+            for word in (
+                f"--{name.replace('_', '-')}",
+                *map(str, value if isinstance(value, list) else [value]),
+            )
         ),
     ]
     facts = dict(
@@ -210,7 +232,8 @@ def write(table: str, chosen: argparse.Namespace, rows: list[dict], **more) -> P
         date=time.strftime("%Y-%m-%d"),
         settings=settings,
         machine=machine(),
-        versions={name: version(name) for name in libraries},
+        cores_of_others=round(cores_of_others(), 2),
+        versions=dict(thu_big_data_ml=__version__) | {name: version(name) for name in libraries},
         **more,
         rows=rows,
     )
@@ -221,6 +244,8 @@ def write(table: str, chosen: argparse.Namespace, rows: list[dict], **more) -> P
         f"threads {chosen.threads}, {facts['machine']['processor']}, "
         + ", ".join(f"{k} {v}" for k, v in facts["versions"].items())
     )
+    if facts["cores_of_others"] > 0.1:
+        print(f"other programs kept {facts['cores_of_others']} cores at work: mind CPU seconds")
     print(f"written: {os.path.relpath(path)}", flush=True)
     return path
 

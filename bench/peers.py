@@ -1,15 +1,22 @@
 """Other libraries and this one on the same ratings, split, machine and threads, each in an
 interpreter and an environment of its own.
 
-Neighbours are compared definition by definition. Factorizations get their penalty, and SGD
-elsewhere its passes, from a few values by a tenth of train set aside;
-that is not timed, but our own choice of epochs, within `fit`, is. Who has no prediction for a pair
-gets our damped biases there; `rmse_of_made` leaves such pairs out.
-Real ratings for all; the synthetic ones, with fixed settings, for the factorizations that are fast
-enough.
+`python bench/peers.py --ratings FILE` takes any file or folder that `load_ratings` reads, an `.npz`
+of arrays u, i, r and t (True: test), or a size such as 10000x10000x8617212 of synthetic ratings,
+and several of these. On more ratings than `--slow-up-to`, only the faster factorizations take part.
+
+Neighbours are compared definition by definition. Factorizations of others get their settings inside
+train, all by one rule: 5 % of train is set aside, and the lists of `factors` are gone through one
+after the other, twice, each with the best so far of the rest; then all of train is learned from,
+and test is scored once. Ours have their defaults. The search is not in the seconds, but its own CPU
+seconds are told; what ours choose within `fit` is in theirs. Who has no prediction for a pair gets
+our damped biases there; `rmse_of_made` leaves such pairs out.
 """
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,14 +24,17 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from common import options, positions_of, ratings, show, spread, write
 
+from thu_big_data_ml.data.ratings import RatingData
 from thu_big_data_ml.data.sources import load_ratings
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
 
 here = Path(__file__).parent
-names = ["surprise", "lenskit", "cornac", "implicit", "cmfrec", "myfm", "ours"]
-K_NEIGHBOURS, K_REAL, K_LARGE = 40, 16, 50
+names = [path.stem for path in sorted((here / "peers").glob("*.txt"))] + ["ours"]
+slow = ("surprise", "myfm")
+K_NEIGHBOURS = 40
 
 neighbours = {  # definition -> who predicts by it, and how
     "all movies in the norms, centred by the user's mean": [
@@ -47,38 +57,42 @@ neighbours = {  # definition -> who predicts by it, and how
 }
 
 
-def grid(name, values, **fixed):
-    return [fixed | {name: value} for value in values]
+ranks = (16, 50)
+sgd = dict(penalty=(0.02, 0.05, 0.1, 0.2), k=ranks, epochs=(20, 40, 80), rate=(0.01,))
+als = dict(k=ranks, epochs=(10, 20))
+factors = {  # way -> library, what to choose from
+    "SGD, LIBMF": ("libmf", dict(penalty=(0.02, 0.05, 0.1, 0.2), k=ranks, epochs=(20, 40, 80))),
+    "SGD, Surprise": ("surprise", sgd),
+    "SGD, Cornac": ("cornac", sgd),
+    "ALS, LensKit": ("lenskit", dict(penalty=(0.05, 0.1, 0.2, 0.4)) | als),
+    "ALS, cmfrec": ("cmfrec", dict(penalty=(3.0, 10.0, 30.0, 100.0)) | als),
+    "ALS with who rated what, cmfrec": (
+        "cmfrec",
+        dict(penalty=(3.0, 10.0, 30.0, 100.0), implicit=(True,)) | als,
+    ),
+    "Gibbs sampling, myFM": ("myfm", dict(k=(8, 16, 32), epochs=(100,))),
+    "Gibbs sampling with who rated what, myFM": (
+        "myfm",
+        dict(k=(8, 16, 32), epochs=(100,), implicit=(True,)),
+    ),
+}
+ours = {  # way -> what differs from the defaults
+    "damped biases, ours": dict(kind="biases"),
+    "SGD, ours": dict(kind="sgd"),
+    "ALS, ours": dict(kind="als"),
+    "AdamW with who rated what, ours": dict(kind="adamw"),
+    "Gibbs sampling, ours": dict(kind="gibbs"),
+    "AdamW, similar movies correct, ours": dict(kind="adamw", neighbours=True),
+    "Gibbs sampling, similar movies correct, ours": dict(kind="gibbs", neighbours=True),
+}
 
 
-passes = [
-    setting
-    for epochs in (20, 40, 80, 160)
-    for setting in grid("penalty", (0.05, 0.1, 0.2), epochs=epochs, rate=0.01)
-]
-factors = {  # way -> library, settings to choose from
-    "SGD, Surprise": ("surprise", passes),
-    "SGD, Cornac": ("cornac", passes),
-    "ALS, LensKit": ("lenskit", grid("penalty", (0.05, 0.1, 0.2, 0.4), epochs=10)),
-    "ALS, cmfrec": ("cmfrec", grid("penalty", (1.0, 3.0, 10.0, 30.0), epochs=10)),
-    "Gibbs sampling, myFM": ("myfm", [dict(epochs=100)]),
-    "Gibbs sampling with who rated what, myFM": ("myfm", [dict(epochs=100, implicit=True)]),
-    "Gibbs sampling, ours": ("ours", [dict(solver="gibbs", implicit=False)]),
-    "Gibbs sampling with who rated what, ours": ("ours", [dict(solver="gibbs")]),
-    "SGD, ours": ("ours", grid("regularization", (4, 8, 14, 28), solver="sgd")),
-    "ALS, ours": ("ours", grid("regularization", (4, 8, 14, 28), solver="als")),
-    "AdamW, ours": ("ours", grid("regularization", (4, 8, 14, 28), implicit=False)),
-    "AdamW with who rated what, ours": ("ours", grid("regularization", (9, 18, 36))),
-}
-large = {  # way -> library, settings: fixed beforehand, not searched
-    "SGD, Cornac": ("cornac", dict(penalty=0.05, epochs=20, rate=0.01)),
-    "ALS, LensKit": ("lenskit", dict(penalty=0.1, epochs=10)),
-    "ALS, cmfrec": ("cmfrec", dict(penalty=10.0, epochs=10)),
-    "SGD, ours": ("ours", dict(solver="sgd")),
-    "ALS, ours": ("ours", dict(solver="als")),
-    "AdamW, ours": ("ours", dict(implicit=False)),
-    "AdamW with who rated what, ours": ("ours", {}),
-}
+def wishes(name: str) -> dict[str, str]:
+    """What a peer's list of packages asks for in its first lines, `# name: value`: an interpreter,
+    `python`, and variables for building it.
+    """
+    text = (here / "peers" / f"{name}.txt").read_text()
+    return dict(re.findall(r"^# (\w+): (.+)$", text, re.MULTILINE))
 
 
 def environment(name: str, limit: int) -> str | None:
@@ -89,15 +103,25 @@ def environment(name: str, limit: int) -> str | None:
     ready = folder / "ready.txt"
     if ready.exists() and ready.read_text() == wanted:
         return None
+    variables = wishes(name)
+    python = variables.pop("python", sys.executable)
+    if not shutil.which(python):
+        return f"not installed: its newest release needs {python}, which is not on the PATH"
     print(f"{name}: making its environment", flush=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    pip += ["--no-cache-dir"] if variables else []  # a wheel built otherwise may lie there
     try:
         for command in (
-            ["-m", "venv", "--clear", folder],
-            ["-m", "pip", "install", "--quiet", "--requirement", here / "peers" / f"{name}.txt"],
+            [python, "-m", "venv", "--clear", folder],
+            [*pip, "--requirement", here / "peers" / f"{name}.txt"],
         ):
-            python = sys.executable if "venv" in command else folder / "bin" / "python"
             subprocess.run(
-                [python, *command], check=True, capture_output=True, text=True, timeout=limit
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=limit,
+                env=os.environ | variables,
             )
     except subprocess.TimeoutExpired:
         return f"not installed within {limit} s"
@@ -109,25 +133,31 @@ def environment(name: str, limit: int) -> str | None:
 
 
 class Peer:
-    "A library in a process of its own that answers requests; once it fails to, `error` says why."
+    """A library in a process of its own that answers requests; `error` says why there is none. One
+    that takes longer than `limit` seconds is stopped and started anew.
+    """
 
     def __init__(self, name: str, split: Path, threads: int, limit: int, install_limit: int):
-        self.limit, self.version = limit, None
+        own = here / ".environments" / name / "bin" / "python"
+        python = sys.executable if name == "ours" else own
+        self.command = [python, here / "peers" / "child.py", name, split, str(threads)]
+        self.limit, self.version, self.python = limit, None, None
         self.error = None if name == "ours" else environment(name, install_limit)
         if self.error is None:
-            python = (
-                sys.executable
-                if name == "ours"
-                else here / ".environments" / name / "bin" / "python"
-            )
-            self.process = subprocess.Popen(
-                [python, here / "peers" / "child.py", name, split, str(threads)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            self.version = self.read().get("version")
+            self.start()
+
+    def start(self):
+        "The process, ready."
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        said = self.read()
+        self.version, self.python = said.get("version"), said.get("python")
+        self.error = said.get("error")
 
     def read(self) -> dict:
         "The next answer; an error if it takes longer than the limit."
@@ -136,14 +166,10 @@ class Peer:
         line = self.process.stdout.readline()
         late = not timer.is_alive()
         timer.cancel()
-        if not line:
-            self.error = (
-                f"stopped after {self.limit} s"
-                if late
-                else f"ended with code {self.process.wait()}"
-            )
-            return dict(error=self.error)
-        return json.loads(line)
+        if line:
+            return json.loads(line)
+        code = self.process.wait()
+        return dict(error=f"stopped after {self.limit} s" if late else f"ended with code {code}")
 
     def ask(self, **request) -> dict:
         "The answer to a request."
@@ -151,7 +177,10 @@ class Peer:
             return dict(error=self.error)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        return self.read()
+        answer = self.read()
+        if self.process.poll() is not None:
+            self.start()
+        return answer
 
     def close(self):
         "End the process."
@@ -186,29 +215,37 @@ class Peers(dict):
             peer.close()
         self.folder.cleanup()
 
-    def versions(self) -> dict:
-        "Which versions answered."
-        return {name: peer.version for name, peer in self.items() if peer.version}
-
-
-def choose(peers, models, k: int) -> dict:
-    """way -> library, model, options: those of least error on a tenth of train, learned from the
-    rest.
-    """
-    chosen = {}
-    for way, (name, candidates) in models.items():
-
-        def error(setting):
-            return (
-                peers[name].ask(part="choice", model="factors", k=k, **setting).get("rmse", np.inf)
-            )
-
-        chosen[way] = (
-            name,
-            "factors",
-            dict(k=k) | (min(candidates, key=error) if len(candidates) > 1 else candidates[0]),
+    def facts(self) -> dict:
+        "Which versions answered, in which interpreters, and who could not be run, with the reason."
+        return dict(
+            peers={name: peer.version for name, peer in self.items() if peer.version},
+            interpreters={name: peer.python for name, peer in self.items() if peer.python},
+            not_run={name: peer.error for name, peer in self.items() if peer.error},
         )
-    return chosen
+
+
+def choose(peer: Peer, lists: dict) -> tuple[dict, dict]:
+    """The settings of least error on 5 % of train, learned from the rest, and what that took: each
+    list in turn with the best so far of the others, first values at the start, twice.
+    """
+    tried, best = {}, {name: values[0] for name, values in lists.items()}
+    cpu_seconds = 0.0
+    for name, values in [*lists.items()] * 2:
+        errors = []
+        for value in values:
+            setting = best | {name: value}
+            key = json.dumps(setting)
+            if key not in tried:
+                answer = peer.ask(part="choice", model="factors", **setting)
+                tried[key] = answer.get("rmse", np.inf)
+                cpu_seconds += answer.get("cpu_seconds", 0.0)
+            errors.append(tried[key])
+            if errors[-1] == np.inf:
+                break  # those behind take as long or longer
+        best[name] = values[int(np.argmin(errors))]
+    least = min(tried.values())
+    facts = dict(tried=len(tried), search_cpu_seconds=round(cpu_seconds, 2))
+    return best, facts | (dict(held_out_rmse=least) if np.isfinite(least) else {})
 
 
 def measure(peers, ways: dict, repeats: int) -> list[dict]:
@@ -216,9 +253,9 @@ def measure(peers, ways: dict, repeats: int) -> list[dict]:
     answers = {way: [] for way in ways}
     for part in ["rehearsal"] + ["all"] * repeats:
         for way, (name, model, chosen) in ways.items():
-            answer = peers[name].ask(part=part, model=model, **chosen)
-            if part == "all" and not any("error" in a for a in answers[way]):
-                answers[way].append(answer)
+            if not any("error" in a for a in answers[way]):
+                answer = peers[name].ask(part=part, model=model, **chosen)
+                answers[way] += [answer] if part == "all" else []
     return [row(way, *ways[way], answers[way]) for way in ways]
 
 
@@ -231,81 +268,100 @@ def row(way, name, model, chosen, answers) -> dict:
         f"{stage}_seconds": min(a["seconds"].get(stage, 0) for a in answers)
         for stage in ("prepare", "fit", "predict")
     }
+    told = ("rmse", "rmse_of_made", "made", "mean_of_nearest", "peak_megabytes")
     return (
         facts
         | spread([sum(a["seconds"].values()) for a in answers])
+        | dict(cpu_seconds=min(a["cpu_seconds"] for a in answers))
         | stages
-        | {
-            key: answers[-1][key]
-            for key in ("rmse", "rmse_of_made", "made", "peak_megabytes")
-            if key in answers[-1]
-        }
+        | {key: answers[-1][key] for key in told if key in answers[-1]}
     )
 
 
-def neighbour_ways() -> dict:
-    "All neighbourhoods, and the two that stop at similarities."
+def similarity_ways() -> dict:
+    "Cosines between users, all movies in the norms, by those that do without ratings."
+    nearest = f"cosine, the {K_NEIGHBOURS} most similar users"
+    some = dict(k=K_NEIGHBOURS)
     ways = {
+        f"{nearest}: {name}": (name, "similarity", some)
+        for name in ("implicit", "similaripy", "sparse_dot_topn")
+    }
+    return ways | {
+        f"cosine, all pairs of users: {name}": (name, "similarity", {})
+        for name in ("similaripy", "sparse_dot_topn", "ours")
+    }
+
+
+def neighbour_ways() -> dict:
+    "All neighbourhoods."
+    return {
         f"{definition}: {name}": (name, "neighbours", dict(k=K_NEIGHBOURS) | chosen)
         for definition, who in neighbours.items()
         for name, chosen in who
     }
-    return ways | {
-        f"cosine, the {K_NEIGHBOURS} most alike, no ratings: implicit": (
-            "implicit",
-            "similarity",
-            dict(k=K_NEIGHBOURS),
-        ),
-        "cosine, all pairs, no ratings: ours": ("ours", "similarity", {}),
-    }
 
 
-def ways_of(kind: str, peers: Peers, wanted: list[str]) -> dict:
-    "way -> library, model, options, for real or synthetic ratings, of the libraries wanted."
-    if kind == "real":
-        searched = {way: what for way, what in factors.items() if what[0] in wanted}
-        ways = neighbour_ways() | choose(peers, searched, K_REAL)
-    else:
-        ways = {
-            way: (name, "factors", dict(k=K_LARGE) | setting)
-            for way, (name, setting) in large.items()
-        }
-    return {way: what for way, what in ways.items() if what[0] in wanted}
+def factor_ways(peers: Peers) -> tuple[dict, dict]:
+    "Factorizations with the settings chosen, and what choosing took."
+    ways, searches = {}, {}
+    for way, (name, lists) in factors.items():
+        if name in peers:
+            chosen, searches[way] = choose(peers[name], lists)
+            ways[way] = (name, "factors", chosen)
+            print(f"{way}: {chosen} of {searches[way]}", flush=True)
+    return ways | {way: ("ours", "factors", chosen) for way, chosen in ours.items()}, searches
+
+
+def ratings_of(source: str, chosen) -> RatingData:
+    "Ratings from a size, an array file with its own split, or what `load_ratings` reads."
+    if re.fullmatch(r"\d+x\d+x\d+", source):
+        return ratings(*map(int, source.split("x")), chosen.random_state)
+    if Path(source).suffix == ".npz":
+        with np.load(source) as arrays:
+            u, i, r, t = (arrays[name] for name in "uirt")
+        table = pd.DataFrame(dict(user_id=u, movie_id=i, rating=r.astype(float)))
+        train, test = (table[t == part].reset_index(drop=True) for part in (False, True))
+        titles = pd.DataFrame(dict(movie_id=[], year=[], title=[]))
+        return RatingData.from_splits(train, test, titles, name=Path(source).stem)
+    scale = tuple(float(end) for end in chosen.scale.split())
+    return load_ratings(source, random_state=chosen.random_state, rating_scale=scale)
+
+
+def table(data: RatingData, chosen) -> tuple[list[dict], dict]:
+    "All rows of one set of ratings, and who took part."
+    large, rows = len(data.train) > chosen.slow_up_to, []
+    wanted = [name for name in chosen.peers.split() if not (large and name in slow)]
+    with Peers(wanted, data, chosen) as peers:
+        factorizations, searches = factor_ways(peers)
+        ways = {} if large else neighbour_ways() | similarity_ways()
+        ways = {way: what for way, what in (ways | factorizations).items() if what[0] in wanted}
+        for found in measure(peers, ways, chosen.repeats):
+            rows.append(dict(data=data.name, **found) | searches.get(found["way"], {}))
+            show(rows[-1])
+        return rows, peers.facts()
 
 
 def main():
     "The table."
     chosen = options(
         __doc__,
-        real="sample",
-        users=10_000,
-        movies=10_000,
-        ratings=8_617_212,
-        large_repeats=1,
+        repeats=3,
+        ratings=["sample", "10000x10000x8617212"],
+        scale="0.5 5",
+        slow_up_to=2_000_000,
         limit=300,
-        install_limit=900,
+        install_limit=1800,
         peers=" ".join(names),
     )
-    rows, versions, workloads = [], {}, {}
-    wanted = chosen.peers.split()
-    planted = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
-    parts = dict(
-        real=(load_ratings(chosen.real), wanted, chosen.repeats),
-        synthetic=(
-            planted,
-            sorted({name for name, _ in large.values()} & set(wanted)),
-            chosen.large_repeats,
-        ),
-    )
-    for kind, (data, taking_part, repeats) in parts.items():
+    rows, facts, workloads = [], {}, {}
+    for source in chosen.ratings:
+        data = ratings_of(source, chosen)
         print(data, flush=True)
-        with Peers(taking_part, data, chosen) as peers:
-            for found in measure(peers, ways_of(kind, peers, wanted), repeats):
-                rows.append(dict(data=kind, **found))
-                show(rows[-1])
-            versions |= peers.versions()
-        workloads[kind] = dict(ratings=repr(data), best_achievable_rmse=data.best_rmse)
-    write("peers", chosen, rows, workloads=workloads, peers=versions)
+        found, told = table(data, chosen)
+        rows += found
+        facts = {name: facts.get(name, {}) | told[name] for name in told}
+        workloads[data.name] = dict(ratings=repr(data), best_achievable_rmse=data.best_rmse)
+    write("peers", chosen, rows, workloads=workloads, **facts)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@ not.
 
 The RMSE after each pass over the ratings is that on test, clipped: it marks the finish of a race,
 and chooses nothing. Settings are fixed beforehand.
-cmfrec cannot go on from where it stopped, so each number of its iterations is a training from the
-start, and counts alone.
+cmfrec and LIBMF cannot go on from where they stopped, so each number of their passes is a training
+from the start, and counts alone.
 """
 
 import statistics
@@ -20,7 +20,10 @@ runners = {  # way -> library, settings, most passes
     "SGD, Cornac": ("cornac", dict(rate=0.01, penalty=0.05), 30),
     "ALS, LensKit": ("lenskit", dict(penalty=0.1), 10),
 }
-cmfrec_iterations, cmfrec_penalty = (1, 2, 3, 4, 6), 10.0
+from_the_start = {  # way -> library, settings, numbers of passes
+    "ALS, cmfrec": ("cmfrec", dict(penalty=10.0), (1, 2, 3, 4, 6)),
+    "SGD, LIBMF": ("libmf", dict(penalty=0.05), (5, 10, 15, 20, 30)),
+}
 
 
 def race(peers, target: float) -> dict[str, dict]:
@@ -30,16 +33,17 @@ def race(peers, target: float) -> dict[str, dict]:
         for way, (name, setting, passes) in runners.items()
         if name in peers
     }
-    if "cmfrec" in peers:
-        found["ALS, cmfrec"] = cmfrec_curve(peers["cmfrec"], target)
+    for way, (name, setting, passes) in from_the_start.items():
+        if name in peers:
+            found[way] = curve_from_the_start(peers[name], setting, passes, target)
     return found
 
 
-def cmfrec_curve(peer, target: float) -> dict:
-    "More iterations, each time from the start, until the target is met."
+def curve_from_the_start(peer, setting: dict, numbers: tuple, target: float) -> dict:
+    "More passes, each time from the start, until the target is met."
     curve = []
-    for passes in cmfrec_iterations:
-        answer = peer.ask(part="all", model="factors", k=K, epochs=passes, penalty=cmfrec_penalty)
+    for passes in numbers:
+        answer = peer.ask(part="all", model="factors", k=K, epochs=passes, **setting)
         if "error" in answer:
             return answer
         curve.append(
@@ -94,7 +98,7 @@ def main():
         target=0.862,
         limit=300,
         install_limit=900,
-        peers="ours cornac lenskit cmfrec",
+        peers="ours cornac lenskit cmfrec libmf",
     )
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(f"{data}; best achievable {data.best_rmse:.4f}, target {chosen.target}", flush=True)
@@ -103,7 +107,7 @@ def main():
             if name in peers:
                 peers[name].ask(part="rehearsal", k=K, target=0.0, passes=1, **setting)
         races = [race(peers, chosen.target) for _ in range(chosen.repeats)]
-        versions = peers.versions()
+        took_part = peers.facts()
     rows = table(races, chosen.target)
     for row in rows:
         show({name: value for name, value in row.items() if name != "curve"})
@@ -114,7 +118,7 @@ def main():
         workload=repr(data),
         best_achievable_rmse=data.best_rmse,
         target=chosen.target,
-        peers=versions,
+        **took_part,
     )
 
 

@@ -1,7 +1,8 @@
 """User-based CF, stage by stage: the recipe of scikit-learn and dense float64 products against this
-library.
+library; and the similarities alone against libraries that compute nothing else.
 
-Both predict the same numbers; the script stops where they do not.
+Both predict the same numbers; the script stops where they do not. So it does where similarities
+of the others differ.
 """
 
 import tempfile
@@ -21,6 +22,7 @@ from common import (
     spread,
     write,
 )
+from peers import Peers, measure, similarity_ways
 from scipy.sparse import load_npz, save_npz
 from sklearn.metrics.pairwise import cosine_similarity
 
@@ -179,9 +181,30 @@ def table(seconds: dict, share: float) -> list[dict]:
     ]
 
 
+def similarities(data, chosen) -> tuple[list[dict], dict]:
+    """Cosines by those that compute nothing else, each in a process of its own, and who took part;
+    the mean over the nearest users tells that all have computed the same.
+    """
+    with Peers(chosen.peers.split(), data, chosen) as peers:
+        ways = {way: what for way, what in similarity_ways().items() if what[0] in peers}
+        rows, facts = measure(peers, ways, chosen.repeats), peers.facts()
+    means = [row["mean_of_nearest"] for row in rows if "error" not in row]
+    assert max(means, default=0) - min(means, default=0) < 1e-4, means
+    return rows, facts
+
+
 def main():
     "The table."
-    chosen = options(__doc__, users=10_000, movies=10_000, ratings=8_617_212, some_users=100)
+    chosen = options(
+        __doc__,
+        users=10_000,
+        movies=10_000,
+        ratings=8_617_212,
+        some_users=100,
+        limit=300,
+        install_limit=900,
+        peers="ours similaripy sparse_dot_topn implicit",
+    )
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(data, flush=True)
     R, split = data.matrix(), positions_of(data)
@@ -208,7 +231,8 @@ def main():
             name: fresh(function, Path(folder))
             for name, function in (("reference", reference_memory), ("ours", our_memory))
         }
-    for row in rows + [dict(way=name, **m) for name, m in memory.items()]:
+    alone, took_part = similarities(data, chosen)
+    for row in rows + alone + [dict(way=name, **m) for name, m in memory.items()]:
         show(row)
     write(
         "user_cf",
@@ -218,6 +242,8 @@ def main():
         best_achievable_rmse=data.best_rmse,
         check=facts,
         memory=memory,
+        similarities=alone,
+        **took_part,
     )
 
 

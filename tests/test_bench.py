@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import pytest
 
 from thu_big_data_ml.data.synthetic import synthetic_ratings
@@ -15,14 +15,14 @@ bench = Path(__file__).resolve().parents[1] / "bench"
 small = ["--users", "150", "--movies", "120", "--ratings", "4000", "--repeats", "2"]
 
 
-def run(script: str, folder: Path, *words: str) -> dict:
+def run(script: str, folder: Path, *words: str, sizes: list[str] = small) -> dict:
     "The JSON that a script writes."
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(bench.parent), os.environ.get("PYTHONPATH", "")]),
         "THU_BIG_DATA_ML_DATA": str(folder / "data"),
     }
     done = subprocess.run(
-        [sys.executable, bench / f"{script}.py", *small, "--output", folder, *words],
+        [sys.executable, bench / f"{script}.py", *sizes, "--output", folder, *words],
         capture_output=True,
         text=True,
         env=environment,
@@ -44,7 +44,7 @@ def well_formed(found: dict, script: str):
 
 
 def test_user_cf(tmp_path):
-    found = run("user_cf", tmp_path, "--some-users", "20")
+    found = run("user_cf", tmp_path, "--some-users", "20", "--peers", "")
     well_formed(found, "user_cf")
     assert {row["way"] for row in found["rows"]} == {"reference", "ours"}
     assert found["check"]["rmse_reference"] == pytest.approx(found["check"]["rmse_ours"], abs=1e-5)
@@ -79,13 +79,36 @@ def test_exponents_are_those_of_a_power_law(monkeypatch):
 
 def test_peers(tmp_path):
     few = synthetic_ratings(150, 120, 4_000, random_state=0)
-    ratings = pd.concat([few.train, few.test])
-    ratings.to_csv(tmp_path / "few.txt", sep=" ", header=False, index=False)
-    found = run("peers", tmp_path, "--peers", "ours", "--real", str(tmp_path / "few.txt"))
+    u, i, r = (
+        np.concatenate([part[name] for part in (few.train, few.test)])
+        for name in ("user_id", "movie_id", "rating")
+    )
+    np.savez(tmp_path / "few.npz", u=u, i=i, r=r, t=np.arange(len(r)) >= len(few.train))
+    words = ["--peers", "ours", "--ratings", str(tmp_path / "few.npz"), "--repeats", "1"]
+    found = run("peers", tmp_path, *words, sizes=[])
     well_formed(found, "peers")
     assert not [row["error"] for row in found["rows"] if "error" in row]
     assert all(0.5 < row["rmse"] < 1.3 for row in found["rows"] if "rmse" in row)
+    assert all(row["cpu_seconds"] > 0 and row["data"] == "few" for row in found["rows"])
     assert found["peers"] == {"ours": found["versions"]["thu_big_data_ml"]}
+    assert found["cores_of_others"] >= 0 and not found["not_run"]
+
+
+def test_settings_are_chosen_one_list_after_the_other(monkeypatch):
+    monkeypatch.syspath_prepend(str(bench))
+    from peers import choose
+
+    class Bowl:
+        "Least where the penalty is 3 and k is 2; k = 3 takes too long."
+
+        def ask(self, part, model, penalty, k):
+            assert part == "choice", "test ratings choose nothing"
+            away = (penalty - 3) ** 2 + (k - 2) ** 2
+            return dict(rmse=away, cpu_seconds=1.0) if k < 3 else dict(error="stopped after 1 s")
+
+    best, facts = choose(Bowl(), dict(penalty=(1, 2, 3, 4), k=(1, 2, 3, 4)))
+    assert best == dict(penalty=3, k=2) and facts["held_out_rmse"] == 0
+    assert facts["tried"] == 4 + 2 + 3 and facts["search_cpu_seconds"] == 8
 
 
 def test_time_to_rmse(tmp_path):
@@ -126,7 +149,18 @@ def test_a_peer_that_cannot_be_installed_is_reported(tmp_path, monkeypatch):
     (tmp_path / "peers" / "nobody.txt").write_text("./no-such-package\n")
     monkeypatch.setattr(peers, "here", tmp_path)
     peer = peers.Peer("nobody", tmp_path / "split.npz", 1, 60, 60)
-    assert peer.error.startswith("not installed") and peer.ask(model="factors") == {
+    assert peer.error.startswith("not installed: ERROR") and peer.ask(model="factors") == {
         "error": peer.error
     }
     assert peers.row("way", "nobody", "factors", {}, [peer.ask()])["error"] == peer.error
+
+
+def test_a_peer_whose_interpreter_is_missing_is_reported(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(bench))
+    import peers
+
+    (tmp_path / "peers").mkdir()
+    (tmp_path / "peers" / "nobody.txt").write_text("# python: python9.9\nnothing==1\n")
+    monkeypatch.setattr(peers, "here", tmp_path)
+    peer = peers.Peer("nobody", tmp_path / "split.npz", 1, 60, 60)
+    assert "needs python9.9" in peer.error and not (tmp_path / ".environments").exists()

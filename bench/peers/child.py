@@ -3,12 +3,13 @@ line of JSON, with a line of JSON.
 
 A model is a function of a stopwatch, the split, the threads and options; it returns predictions at
 the test pairs, NaN where it has none
-(or predictions, and whether the model proper made them), or None where it predicts no ratings. A
+(or predictions, and whether the model proper made them), or facts where it predicts no ratings. A
 trainer is a generator that yields, after each pass over the ratings, a function that predicts.
 """
 
 import json
 import os
+import resource
 import sys
 import time
 import warnings
@@ -213,26 +214,96 @@ def cornac_neighbours(lap, split, threads, k):
     return lap("predict", rate)
 
 
-# implicit ranks and predicts no ratings: only its similarities can be compared
+# LIBMF
 
 
-def implicit_neighbours(lap, split, threads, k):
-    from implicit.nearest_neighbours import CosineRecommender
+def libmf_factors(lap, split, threads, k, epochs, penalty):
+    """The wrapper hands ratings to LIBMF row by row, but pairs to predict column by column: they
+    are right only in Fortran's order. Rows in C's order give an error near that of a random guess.
+    """
+    from libmf import mf
+
+    ratings = lap("prepare", np.column_stack, (split.u, split.i, split.r))
+    model = mf.MF(
+        k=k,
+        nr_iters=epochs,
+        nr_threads=threads,
+        lambda_p1=0.0,
+        lambda_q1=0.0,
+        lambda_p2=penalty,
+        lambda_q2=penalty,
+        quiet=True,
+    )
+    lap("fit", model.fit, ratings)
+    pairs = np.asfortranarray(np.column_stack((split.tu, split.ti)))
+    P = lap("predict", model.predict, pairs)
+    known = np.isin(split.tu, split.u) & np.isin(split.ti, split.i)
+    return np.where(known, P, np.nan)  # elsewhere it says the mean
+
+
+# Similarities without ratings: implicit, similaripy, sparse_dot_topn
+
+
+def by_user(split):
+    "The ratings as a matrix with a row for each user."
     from scipy.sparse import csr_matrix
 
-    R = lap(
-        "prepare",
-        lambda: csr_matrix(
-            (split.r.astype(np.float64), (split.i, split.u)), shape=(split.n_movies, split.n_users)
-        ),
-    )
-    lap("fit", CosineRecommender(K=k, num_threads=threads).fit, R, show_progress=False)
+    pairs = (split.u, split.i)
+    return csr_matrix((split.r.astype(np.float32), pairs), shape=(split.n_users, split.n_movies))
+
+
+def unit_rows(R):
+    "Rows divided by their norms."
+    from scipy.sparse import diags
+
+    norms = np.sqrt(np.asarray(R.multiply(R).sum(1)).ravel())
+    return (diags(1 / np.where(norms > 0, norms, 1)) @ R).tocsr().astype(np.float32)
+
+
+def nearest_mean(S, n: int = 40) -> dict:
+    "Mean of each user's `n` largest similarities to others: where it is equal, all is equal."
+    total = 0.0
+    for user in range(S.shape[0]):
+        row = S[user].data if hasattr(S, "tocsr") else np.delete(S[user], user)
+        if hasattr(S, "tocsr"):
+            row = row[S[user].indices != user]
+        total += np.sort(row)[::-1][:n].sum(dtype=float)
+    return dict(mean_of_nearest=total / (n * S.shape[0]))
+
+
+def implicit_similarity(lap, split, threads, k):
+    from implicit.nearest_neighbours import CosineRecommender
+
+    R = lap("prepare", lambda: by_user(split).T.tocsr().astype(np.float64))
+    model = CosineRecommender(K=k + 1, num_threads=threads)  # one of them is the user
+    lap("fit", model.fit, R, show_progress=False)
+    return nearest_mean(model.similarity.tocsr())
+
+
+def similaripy_similarity(lap, split, threads, k=None):
+    import similaripy
+
+    R = lap("prepare", by_user, split)
+    wanted = dict(k=split.n_users if k is None else k + 1, num_threads=threads)
+    S = lap("fit", similaripy.cosine, R, verbose=False, format_output="csr", **wanted)
+    return nearest_mean(S)
+
+
+def topn_similarity(lap, split, threads, k=None):
+    from sparse_dot_topn import sp_matmul, sp_matmul_topn
+
+    R = lap("prepare", lambda: unit_rows(by_user(split)))
+    if k is None:
+        S = lap("fit", lambda: sp_matmul(R, R.T.tocsr(), n_threads=threads))
+    else:
+        S = lap("fit", lambda: sp_matmul_topn(R, R.T.tocsr(), top_n=k + 1, n_threads=threads))
+    return nearest_mean(S)
 
 
 # cmfrec
 
 
-def cmfrec_factors(lap, split, threads, k, epochs, penalty):
+def cmfrec_factors(lap, split, threads, k, epochs, penalty, implicit=False):
     import cmfrec
 
     data = lap("prepare", frame, split, UserId="u", ItemId="i", Rating="r")
@@ -240,6 +311,7 @@ def cmfrec_factors(lap, split, threads, k, epochs, penalty):
         k=k,
         lambda_=penalty,
         niter=epochs,
+        add_implicit_features=implicit,
         use_cg=True,
         use_float=True,
         nthreads=threads,
@@ -309,33 +381,28 @@ def our_neighbours(lap, split, threads, k, **options):
 
 
 def our_similarity(lap, split, threads):
-    from scipy.sparse import csr_matrix
-
     from thu_big_data_ml.neighbors.similarity import user_similarity
 
-    R = lap(
-        "prepare",
-        lambda: csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies)),
-    )
-    lap("fit", user_similarity, R, device="cpu")
+    R = lap("prepare", by_user, split)
+    return nearest_mean(lap("fit", user_similarity, R, device="cpu"))
 
 
-def our_factors(lap, split, threads, k, solver="adamw", **options):
-    from thu_big_data_ml import (
-        ALSFactorization,
-        GibbsFactorization,
-        MatrixFactorizationRegressor,
-        SGDFactorization,
-    )
+def our_factors(lap, split, threads, kind, neighbours=False, **options):
+    "Defaults, unless options say otherwise."
+    import thu_big_data_ml as ours
 
-    classes = dict(
-        adamw=MatrixFactorizationRegressor,
-        als=ALSFactorization,
-        gibbs=GibbsFactorization,
-        sgd=SGDFactorization,
+    kinds = dict(
+        biases="BaselinePredictor",
+        sgd="SGDFactorization",
+        als="ALSFactorization",
+        adamw="MatrixFactorizationRegressor",
+        variational="VariationalFactorization",
+        gibbs="GibbsFactorization",
     )
-    options |= dict(device="cpu") if solver == "adamw" else {}
-    return our_predictions(lap, split, classes[solver](k, random_state=0, **options))
+    options |= dict(device="cpu") if kind == "adamw" else {}
+    options |= {} if kind == "biases" else dict(random_state=0)
+    model = getattr(ours, kinds[kind])(**options)
+    return our_predictions(lap, split, ours.NeighborCorrected(model) if neighbours else model)
 
 
 def our_trainer(split, threads, k, solver, rate, penalty):
@@ -372,8 +439,11 @@ models = {
         factors=lenskit_factors, neighbours=lenskit_neighbours, trainer=lenskit_trainer
     ),
     "cornac": dict(factors=cornac_factors, neighbours=cornac_neighbours, trainer=cornac_trainer),
-    "implicit": dict(similarity=implicit_neighbours),
+    "implicit": dict(similarity=implicit_similarity),
+    "similaripy": dict(similarity=similaripy_similarity),
+    "sparse_dot_topn": dict(similarity=topn_similarity),
     "cmfrec": dict(factors=cmfrec_factors),
+    "libmf": dict(factors=libmf_factors),
     "myfm": dict(factors=myfm_factors),
     "ours": dict(
         factors=our_factors,
@@ -382,16 +452,33 @@ models = {
         trainer=our_trainer,
     ),
 }
-distributions = dict(surprise="scikit-surprise", ours="thu_big_data_ml")
+
+
+def version_of(name: str) -> str:
+    "The version of a library; of this one that of the checkout, which may not be installed."
+    if name == "ours":
+        from thu_big_data_ml import __version__
+
+        return __version__
+    return version("scikit-surprise" if name == "surprise" else name)
+
+
+def cpu_seconds() -> float:
+    "What this process and those it started have used, of all cores together."
+    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 class Laps(dict):
-    "A stopwatch: stage -> seconds."
+    "A stopwatch: stage -> seconds of wall; `cpu_seconds` of all stages together."
+
+    cpu_seconds = 0.0
 
     def __call__(self, name, function, *words, **named):
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), cpu_seconds()
         result = function(*words, **named)
         self[name] = time.perf_counter() - start
+        self.cpu_seconds += cpu_seconds() - cpu
         return result
 
 
@@ -416,15 +503,14 @@ def run(name, split, threads, model, **options) -> dict:
     "Fit and score once."
     lap = Laps()
     Path("/proc/self/clear_refs").write_text("5")
-    P = models[name][model](lap, split, threads, **options)
+    found = models[name][model](lap, split, threads, **options)
     peak = next(
         int(line.split()[1])
         for line in Path("/proc/self/status").read_text().splitlines()
         if line.startswith("VmHWM")
     )
-    return dict(seconds=lap, peak_megabytes=round(peak / 1024)) | (
-        score(split, P) if P is not None else {}
-    )
+    facts = dict(seconds=lap, cpu_seconds=lap.cpu_seconds, peak_megabytes=round(peak / 1024))
+    return facts | (found if isinstance(found, dict) else score(split, found))
 
 
 def train(name, split, threads, target, passes, **options) -> dict:
@@ -462,16 +548,12 @@ def main():
     split.n_users, split.n_movies = (
         int(max(a.max(), b.max())) + 1 for a, b in ((split.u, split.tu), (split.i, split.ti))
     )
-    aside = np.random.default_rng(1).random(len(split.r)) < 0.1
+    aside = np.random.default_rng(1).random(len(split.r)) < 0.05
     parts = dict(
         all=split, rehearsal=part(split, slice(2000), slice(200)), choice=part(split, ~aside, aside)
     )
-    package = distributions.get(name, name)
-    print(
-        json.dumps({"version": version(package), "python": sys.version.split()[0]}),
-        file=answers,
-        flush=True,
-    )
+    said = dict(version=version_of(name), python=sys.version.split()[0])
+    print(json.dumps(said), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         work = train if "passes" in request else run
