@@ -102,7 +102,8 @@ def _synthetic(users: int, movies: int, n_ratings: int, random_state: int, code:
     "The fields of the ratings; `code` is the digest of what makes them."
     from thu_big_data_ml.data.synthetic import synthetic_ratings
 
-    return vars(synthetic_ratings(users, movies, n_ratings, random_state, n_factors=20))
+    made = vars(synthetic_ratings(users, movies, n_ratings, random_state, n_factors=20))
+    return made | dict(movies=made["movies"].astype(dict(year=float)))  # numpy's types are kept
 
 
 def positions_of(data) -> dict[str, np.ndarray]:
