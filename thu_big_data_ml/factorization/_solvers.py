@@ -26,6 +26,8 @@ from ._sgd_kernels import group_ratings, sgd_epoch
 class Solver:
     "Changes the parameters of a model on the CPU in place."
 
+    second: tuple[str, ...] = ()  # names of what is learned beside the model's parameters
+
     def __init__(self, model, R: csr_matrix, settings: dict):
         self.model = model
         self.settings = settings
@@ -133,6 +135,8 @@ class FullBatchAdamW(Solver):
 # %% ../../nbs/factorization/solvers.ipynb #c004
 class ImplicitFeedback:
     "Makes of an AdamW over all ratings one that also learns from who rated what."
+
+    second = "Y", "X"
 
     def prepare(self, R):
         super().prepare(R)

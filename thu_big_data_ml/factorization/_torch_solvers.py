@@ -27,6 +27,8 @@ from ..help import get_device
 class AutogradAdamW:
     "AdamW by automatic differentiation, in batches of ratings."
 
+    second: tuple[str, ...] = ()
+
     def __init__(self, model, R: csr_matrix, settings: dict):
         self.model = model
         self.settings = settings

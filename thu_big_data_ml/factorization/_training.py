@@ -107,12 +107,17 @@ class TrainingState:
             return not np.isnan(error)
         return error < self.history[self.best_epoch - 1]["validation_rmse"]
 
+    def learned(self) -> dict:
+        "The model's parameters, and what its solver has learned beside them."
+        second = {name: self.solver.learned[name] for name in self.solver.second}
+        return dict(self.model.named_parameters()) | second
+
     def record(self, row: dict):
         "Add an epoch; keep the parameters if they are best; write each ten epochs."
         best = self.is_best(row["validation_rmse"])
         self.history.append(row)
         if best:
-            self.best = {k: p.detach().clone() for k, p in self.model.named_parameters()}
+            self.best = {k: p.detach().clone() for k, p in self.learned().items()}
             self.best_epoch = len(self.history)
         if self.checkpoint and len(self.history) % 10 == 0:
             self.write()
@@ -137,19 +142,20 @@ class TrainingState:
         kept = {k: a for k, a in arrays.items() if not k.startswith("history.")}
         check_table("", kept, self.form(bool(best_epoch)), {})
         self.history, self.best_epoch = history, best_epoch
-        self.model.load_state_dict(self.parameters("now", arrays))
-        self.best = self.parameters("best", arrays) or None
+        self.model.load_state_dict(self.parameters("now", arrays, self.model.named_parameters()))
+        self.best = self.parameters("best", arrays, self.learned().items()) or None
         self.solver.restore(arrays)
 
     def form(self, with_best: bool) -> dict:
         "What a checkpoint holds, beside the history."
-        own = {k: Array("f4", tuple(p.shape)) for k, p in self.model.named_parameters()}
-        keys = ("now", "best") if with_best else ("now",)
-        return self.solver.form() | {f"{key}.{k}": a for key in keys for k, a in own.items()}
+        parts = {"now": dict(self.model.named_parameters())}
+        parts |= {"best": self.learned()} if with_best else {}
+        own = {f"{key}.{k}": p for key, part in parts.items() for k, p in part.items()}
+        return self.solver.form() | {k: Array("f4", tuple(p.shape)) for k, p in own.items()}
 
-    def parameters(self, key: str, arrays: dict) -> dict:
-        "The model's parameters in a checkpoint, on the model's device."
-        found = {k: arrays.get(f"{key}.{k}") for k, _ in self.model.named_parameters()}
+    def parameters(self, key: str, arrays: dict, wanted) -> dict:
+        "Parameters in a checkpoint, on the model's device."
+        found = {k: arrays.get(f"{key}.{k}") for k, _ in wanted}
         device = self.model.U.device
         return {k: torch.from_numpy(a).to(device) for k, a in found.items() if a is not None}
 
@@ -157,8 +163,10 @@ class TrainingState:
         "The best model, on the CPU."
         if self.checkpoint:
             self.write()
+        best = self.learned() if self.best is None else self.best
+        self.model.second = {name: best[name].cpu() for name in self.solver.second}
         if self.best is not None:
-            self.model.load_state_dict(self.best)
+            self.model.load_state_dict(self.best, strict=False)
         return self.model.cpu()
 
 # %% ../../nbs/factorization/training.ipynb #c007
@@ -191,7 +199,10 @@ def train(
     columns = ["epoch", "seconds", "loss", "train_rmse", "validation_rmse"]
     model, history = state.finish(), pd.DataFrame(state.history, columns=columns)
     judge(model, R, history, settings)
-    return stretch(model, unit), history
+    model = stretch(model, unit)
+    for name, n in zip(solver.second, R.shape):  # the sum over a row is divided by its own root
+        model.second[name] = model.second[name].numpy() / np.float32((R.nnz / n) ** 0.5)
+    return model, history
 
 
 def run_epochs(state: TrainingState, n_epochs: int, patience: int, verbose: bool, *options):
@@ -268,6 +279,8 @@ def stretch(model, unit: float):
         return model
     for parameter, power in zip(model.parameters(), (0.5, 0.5, 1, 1)):
         parameter *= unit**power
+    for parameter in model.second.values():
+        parameter *= unit**0.5
     model.mean *= unit
     return model
 
