@@ -1,5 +1,7 @@
 "A checkerboard: two kinds of users, two kinds of movies, each likes its own. Everyone knows it."
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -64,3 +66,15 @@ def test_the_similar_are_of_the_same_kind(name, fitted):
         pytest.skip("it has no such factors")
     assert (fitted.similar_users(6, n // 2 - 1)["user_id"] % 2 == 0).all()
     assert (fitted.similar_movies(7, n // 2 - 1)["movie_id"] % 2 == 1).all()
+
+
+def test_a_new_user_of_three_ratings_is_of_a_kind_at_once(name, fitted, board):
+    "The biases see no difference; whoever sees one lists the user's own kind first."
+    gave = pd.DataFrame(dict(user_id=n, movie_id=[0, 2, 5], rating=[5.0, 5, 1], date="2005-06-01"))
+    model = copy.copy(fitted).fold_in(gave)
+    table = model.recommend(n, n=n, by="rating")
+    own = table["movie_id"] % 2 == 0
+    if name == "biases":
+        assert table["prediction"].nunique() == 1
+    else:
+        assert own.head(n // 2 - 2).all() and len(table) == n - 3
