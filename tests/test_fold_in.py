@@ -4,6 +4,7 @@ Formulas are written plainly, in float64, with the movies held fixed.
 """
 
 import copy
+import inspect
 from unittest.mock import patch
 
 import numpy as np
@@ -20,7 +21,7 @@ pair = ["user_id", "movie_id"]
 
 @pytest.fixture(scope="module")
 def data():
-    return synthetic_ratings(60, 40, 1100, random_state=3)
+    return synthetic_ratings(50, 40, 900, random_state=3)
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +125,13 @@ def test_nothing_changes_nothing_and_faults_leave_the_model(model, early, late):
     assert is_as_it_was()
 
 
-one_step = {"biases", "user_cf", "user_knn", "movie_knn", "recipe"}
+one_step = {"biases", "user_cf", "movie_knn", "recipe"}
 
 
 def test_partial_fit_takes_in_users_and_movies(name, model, data, early, tmp_path):
     "It is a fit of all ratings where that is one step, and else at most a little worse."
-    if name in ("gibbs", "gibbs_time", "mf_plain", "mf_biases", "user_cf_in_blocks"):
-        pytest.skip("others of their kind are enough")
+    if name not in one_step | {"mf", "als", "corrected", "gibbs_drift", "variational_time"}:
+        pytest.skip("others of its kind are enough")
     rest = data.train.merge(early[pair], how="left", on=pair, indicator=True)
     rest = rest[rest["_merge"] == "left_only"].drop(columns="_merge")
     new_movies = data.train["movie_id"].drop_duplicates()[::9]
@@ -237,7 +238,9 @@ def test_rows_of_new_users_minimise_the_objective_of_the_training(name, early, l
     h = np.zeros(model.U_.shape[1]) if model.Y_ is None else model.Y_[i].sum(0) / n**0.5
     root, whole = (1, 1) if bounded else (unit**0.5, unit)
     V, b_i, mean = model.V_[i] / root, model.b_i_[i] / whole, model.mean_ / whole
-    lam = settings["regularization"] + settings["regularization_per_rating"] * n
+    per_rating = inspect.signature(model._train).parameters["regularization_per_rating"].default
+    per_rating = settings.get("regularization_per_rating", per_rating)
+    lam = settings["regularization"] + per_rating * n
 
     def objective(x):
         own, b_u = x[:-1], x[-1] * settings["bias"]
