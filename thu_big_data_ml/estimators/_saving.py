@@ -180,6 +180,8 @@ class Unpacked:
         vars(made).update(parameters)
         if "learned" in told:
             learned = self.values(told["learned"], kind._learned, depth)
+            if hidden := [name for name in learned if name.startswith("_")]:
+                raise ValueError(f"{min(hidden)[:80]} is nothing that a {kind.__name__} learns.")
             if "device_" in learned:
                 learned["device_"] = device_here(learned["device_"]) or "cpu"
             vars(made).update(learned | {"params_": apart(parameters)})
