@@ -81,8 +81,10 @@ ours = {  # way -> what differs from the defaults
     "SGD, ours": dict(kind="sgd"),
     "ALS, ours": dict(kind="als"),
     "AdamW with who rated what, ours": dict(kind="adamw"),
+    "variational, ours": dict(kind="variational"),
     "Gibbs sampling, ours": dict(kind="gibbs"),
     "AdamW, similar movies correct, ours": dict(kind="adamw", neighbours=True),
+    "variational, similar movies correct, ours": dict(kind="variational", neighbours=True),
     "Gibbs sampling, similar movies correct, ours": dict(kind="gibbs", neighbours=True),
 }
 
