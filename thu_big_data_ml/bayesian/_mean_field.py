@@ -32,6 +32,8 @@ class Belief:
     covariance: np.ndarray  # (n, P) float32, see `add_covariances`
     total: np.ndarray  # (n, P) float32: room for sums
     prior: np.ndarray  # (n, K) float32: m + h, the means of the prior
+    Z: np.ndarray  # (n, q + 1) float32: Q S and an intercept
+    Z_squared: np.ndarray  # (n, q + 1) float32
     squares: np.ndarray  # (n,) expected squared errors, weighted by the other side's noise
     log_det: np.ndarray  # (n,) of the covariances, given the means of the prior
     evidence: float = 0.0  # what the priors of this side add to the bound
@@ -42,7 +44,10 @@ def new_belief(side: Side) -> Belief:
     n, K = side.X.shape
     P = K * (K + 1) // 2
     covariance, total = np.zeros((2, n, P), np.float32)
-    return Belief(covariance, total, np.zeros_like(side.X), *np.zeros((2, n)))
+    Z = np.ones((n, 1), np.float32)
+    if side.basis is not None:
+        Z = np.c_[side.basis * side.values, Z]
+    return Belief(covariance, total, np.zeros_like(side.X), Z, Z**2, *np.zeros((2, n)))
 
 
 def update_factors(
@@ -69,26 +74,23 @@ def update_factors(
     )
 
 # %% ../../nbs/bayesian/mean_field.ipynb #n025
-STEPS = 6  # of conjugate gradients
+STEPS = 3  # of conjugate gradients
 
 
 def update_link(side: Side, belief: Belief):
     "G and m given everything but the factors; factors, biases and the prior's precisions follow."
     n, K = side.X.shape
     q = len(side.link)
-    Z = np.ones((n, 1), np.float32)
-    if q:
-        Z = np.c_[side.basis * side.values, Z]
     L = side.precision.astype(np.float32)
     T = np.r_[np.broadcast_to(side.link_precision, (q, K)), np.zeros((1, K))]
     G = np.r_[side.link, side.center[None]]
-    change, diagonal = link_step(belief, Z, L, T, side.X - belief.prior, G)
+    change, diagonal = link_step(belief, L, T, side.X - belief.prior, G)
     side.link, side.center = (G + change)[:q], (G + change)[q]
-    moved = Z @ change.astype(np.float32)
+    moved = belief.Z @ change.astype(np.float32)
     belief.prior += moved
     side.shift = belief.prior - side.center.astype(np.float32)
     side.X += apply_rows(belief.covariance, L * moved)
-    spread = np.square(Z) @ (1 / diagonal).astype(np.float32)
+    spread = belief.Z_squared @ (1 / diagonal).astype(np.float32)
     distance = widen(belief.covariance, L, spread).sum(0, dtype=float)
     distance += np.square(side.X - belief.prior, dtype=float).sum(0)
     squares = np.square(side.link).sum(0) + (1 / diagonal[:q]).sum(0)
@@ -100,7 +102,6 @@ def update_link(side: Side, belief: Belief):
 
 def link_step(
     belief: Belief,
-    Z: np.ndarray,  # (n, q + 1) float32: Q S and an intercept
     L: np.ndarray,  # (K,) float32: the diagonal of Lambda
     T: np.ndarray,  # (q + 1, K) precisions of G
     distance: np.ndarray,  # (n, K) float32: means of the rows less those of their priors
@@ -114,10 +115,10 @@ def link_step(
         held = moved - L * apply_rows(belief.covariance, moved)
         return (Z.T @ held + T * change).ravel()
 
-    K = len(L)
+    K, Z = len(L), belief.Z
     at_diagonal = np.cumsum(np.r_[0, np.arange(K, 1, -1)])
     held = L - L**2 * belief.covariance[:, at_diagonal]
-    diagonal = np.square(Z).T @ np.maximum(held, 0) + np.maximum(T, 1e-6)
+    diagonal = belief.Z_squared.T @ np.maximum(held, 0) + np.maximum(T, 1e-6)
     gradient = Z.T @ (L * distance) - T * G
     size = (T.size, T.size)
     matrix = LinearOperator(size, product, dtype=float)

@@ -195,7 +195,7 @@ def infer_factors(
     *,
     n_factors: int | None = None,
     n_sweeps: int = 40,
-    tol: float = 2e-4,
+    tol: float = 1e-4,
     implicit: bool = True,
     nu: float = 20,
     dates: ArrayLike | None = None,
@@ -216,7 +216,7 @@ def infer_factors(
         How many numbers describe a user or a movie; chosen from the number of ratings by default.
     n_sweeps : int, default 40
         How often everything is updated, at most.
-    tol : float, default 2e-4
+    tol : float, default 1e-4
         Sweeps end when the lower bound of the evidence rises by less than this per rating.
     implicit : bool, default True
         Whether who rated what informs the priors.
@@ -417,7 +417,7 @@ class VariationalFactorization(PosteriorModel):
         Whether to learn effects of time; needs a column `date`, in training and in predictions.
     n_sweeps : int, default 40
         How often everything is updated, at most.
-    tol : float, default 2e-4
+    tol : float, default 1e-4
         Sweeps end when the lower bound of the evidence rises by less than this per rating.
     random_state : int, RandomState or Generator, optional
         Seed of the start. A seed repeats a fit bit for bit, whatever the number of threads.
@@ -464,7 +464,7 @@ class VariationalFactorization(PosteriorModel):
         implicit: bool = True,
         time: bool = False,
         n_sweeps: int = 40,
-        tol: float = 2e-4,
+        tol: float = 1e-4,
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         verbose: bool = False,
         rating_scale: tuple[float, float] | None = None,
