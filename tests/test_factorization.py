@@ -17,6 +17,7 @@ from thu_big_data_ml.data._sparse import arrays_of
 from thu_big_data_ml.factorization import _training
 from thu_big_data_ml.factorization._adamw_kernels import adamw_step, error_gradient, predict_pairs
 from thu_big_data_ml.factorization._als_kernels import als_half_sweep
+from thu_big_data_ml.factorization._point_model import default_per_rating
 from thu_big_data_ml.factorization._sgd_kernels import deal, group_ratings, sgd_epoch
 from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW
 from thu_big_data_ml.factorization._torch_solvers import AutogradAdamW, TiledAdamW
@@ -280,6 +281,11 @@ def test_penalties_grow_with_the_counts_of_ratings(kind):
     objective, squares = solver.epoch(0, seed=0)
     at = penalty_of(solver.model, of_users, 1, of_movies) if kind is ALS else before
     assert objective - squares / 2 == pytest.approx(at, rel=1e-3)
+
+
+def test_a_rating_adds_less_to_penalties_where_both_sides_have_many():
+    for shape, expected in (((10, 10), 0.05), ((5000, 10), 0.05), ((1000, 500), 0.025)):
+        assert default_per_rating(csr_matrix(np.ones(shape))) == pytest.approx(expected)
 
 
 # Learning

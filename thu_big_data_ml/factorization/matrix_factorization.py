@@ -375,7 +375,8 @@ class MatrixFactorizationRegressor(PointModel):
     verbose : bool, default False
         Whether to show a progress bar.
     train_options : dict, optional
-        Any of `regularization_per_rating`, `activation`, `block_size`, `dtype`, `init_scale` and
+        `regularization_per_rating`, by default 0.05, and less where users and movies both have more
+        than 250 ratings on average; `activation`, `block_size`, `dtype`, `init_scale` and
         `patience`, see `train_matrix_factorization`; and `refit`, by default True: whether to
         train again on all ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional

@@ -172,7 +172,8 @@ class SGDFactorization(PointModel):
     verbose : bool, default False
         Whether to show a progress bar.
     train_options : dict, optional
-        `regularization_per_rating`, `init_scale` and `patience`, see `train_sgd`; and `refit`, by
+        `regularization_per_rating`, by default 0.05, and less where users and movies both have more
+        than 250 ratings on average; `init_scale` and `patience`, see `train_sgd`; and `refit`, by
         default True: whether to train again on all ratings for the number of epochs that was best.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training; any by default.
