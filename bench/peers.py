@@ -303,11 +303,11 @@ def neighbour_ways() -> dict:
     }
 
 
-def factor_ways(peers: Peers) -> tuple[dict, dict]:
-    "Factorizations with the settings chosen, and what choosing took."
+def factor_ways(peers: Peers, wanted: str) -> tuple[dict, dict]:
+    "Factorizations with the settings chosen, and what choosing took; `wanted`: see `table`."
     ways, searches = {}, {}
     for way, (name, lists) in factors.items():
-        if name in peers:
+        if name in peers and re.search(wanted, way):
             chosen, searches[way] = choose(peers[name], lists)
             ways[way] = (name, "factors", chosen)
             print(f"{way}: {chosen} of {searches[way]}", flush=True)
@@ -330,13 +330,17 @@ def ratings_of(source: str, chosen) -> RatingData:
 
 
 def table(data: RatingData, chosen) -> tuple[list[dict], dict]:
-    "All rows of one set of ratings, and who took part."
+    "The rows of one set of ratings whose way matches the pattern `--ways`, and who took part."
     large, rows = len(data.train) > chosen.slow_up_to, []
     wanted = [name for name in chosen.peers.split() if not (large and name in slow)]
     with Peers(wanted, data, chosen) as peers:
-        factorizations, searches = factor_ways(peers)
+        factorizations, searches = factor_ways(peers, chosen.ways)
         ways = {} if large else neighbour_ways() | similarity_ways()
-        ways = {way: what for way, what in (ways | factorizations).items() if what[0] in wanted}
+        ways = {
+            way: what
+            for way, what in (ways | factorizations).items()
+            if what[0] in wanted and re.search(chosen.ways, way)
+        }
         for found in measure(peers, ways, chosen.repeats):
             rows.append(dict(data=data.name, **found) | searches.get(found["way"], {}))
             show(rows[-1])
@@ -351,6 +355,7 @@ def main():
         ratings=["sample", "10000x10000x8617212"],
         scale="0.5 5",
         slow_up_to=2_000_000,
+        ways=".",
         limit=300,
         install_limit=1800,
         peers=" ".join(names),

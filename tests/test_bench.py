@@ -85,10 +85,12 @@ def test_peers(tmp_path):
     )
     np.savez(tmp_path / "few.npz", u=u, i=i, r=r, t=np.arange(len(r)) >= len(few.train))
     words = ["--peers", "ours", "--ratings", str(tmp_path / "few.npz"), "--repeats", "1"]
+    words += ["--ways", "recommends|cosine|biases, ours|^SGD, ours|^variational, ours"]
     found = run("peers", tmp_path, *words, sizes=[])
     well_formed(found, "peers")
     assert not [row["error"] for row in found["rows"] if "error" in row]
     assert all(0.5 < row["rmse"] < 1.3 for row in found["rows"] if "rmse" in row)
+    assert len(found["rows"]) == 5
     assert all(row["cpu_seconds"] > 0 and row["data"] == "few" for row in found["rows"])
     assert found["peers"] == {"ours": found["versions"]["thu_big_data_ml"]}
     assert found["cores_of_others"] >= 0 and not found["not_run"]

@@ -262,11 +262,12 @@ def unit_rows(R):
 
 def nearest_mean(S, n: int = 40) -> dict:
     "Mean of each user's `n` largest similarities to others: where it is equal, all is equal."
-    total = 0.0
+    from scipy.sparse import csr_matrix, issparse
+
+    S, total = csr_matrix(S) if issparse(S) else S, 0.0
     for user in range(S.shape[0]):
-        row = S[user].data if hasattr(S, "tocsr") else np.delete(S[user], user)
-        if hasattr(S, "tocsr"):
-            row = row[S[user].indices != user]
+        row = S[user]
+        row = row.data[row.indices != user] if issparse(S) else np.delete(row, user)
         total += np.sort(row)[::-1][:n].sum(dtype=float)
     return dict(mean_of_nearest=total / (n * S.shape[0]))
 
