@@ -15,6 +15,7 @@ from sklearn.dummy import DummyRegressor
 from tqdm import tqdm
 
 from ..bayesian.gibbs import GibbsFactorization
+from ..bayesian.variational import VariationalFactorization
 from ..data.ratings import RatingData
 from ..estimators.baseline import BaselinePredictor
 from thu_big_data_ml.evaluation._measuring import (
@@ -59,11 +60,12 @@ def default_models(
     >>> default_models()["damped biases"]
     BaselinePredictor()
     >>> len(default_models()), len(default_models(time=False))
-    (12, 11)
+    (14, 13)
     """
     seeded = dict(random_state=random_state, verbose=verbose)
     factorization = partial(MatrixFactorizationRegressor, device=device, **seeded)
     bayesian = partial(GibbsFactorization, **seeded)
+    mean_field = partial(VariationalFactorization, **seeded)
     corrected = partial(NeighborCorrected, random_state=random_state)
     near = dict(n_neighbors=40, center="baseline", shrinkage=30, device=device)
     models = {
@@ -75,8 +77,10 @@ def default_models(
         "factorization, U V^T": factorization(bias=False),
         "factorization, biases": factorization(implicit=False),
         "factorization, who rated what": factorization(),
+        "factorization, mean field": mean_field(),
         "factorization, Bayesian": bayesian(),
         "both families": corrected(factorization()),
+        "both families, mean field": corrected(mean_field()),
         "both families, Bayesian": corrected(bayesian()),
     }
     if time:
