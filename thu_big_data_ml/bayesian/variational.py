@@ -262,7 +262,7 @@ def infer_factors(
     True
     """
     R = rating_matrix(R)
-    n_factors = default_factors(R) if n_factors is None else n_factors
+    n_factors = min(default_factors(R), 32) if n_factors is None else n_factors
     _check(R, n_factors, n_sweeps, tol, implicit, nu, dates)
     rng = np.random.default_rng(seed_of(random_state))
     with threads_for(64 * R.nnz), threadpool_limits(1, "blas"):
@@ -409,8 +409,7 @@ class VariationalFactorization(PosteriorModel):
     ----------
     n_factors : int, optional
         How many numbers describe a user or a movie. By default 2, from 10,000 ratings on 8, from
-        50,000 on 16, from 300,000 on 32, from 3,000,000 on 48; never more numbers in all than
-        twice the ratings.
+        50,000 on 16, from 300,000 on 32; never more numbers in all than twice the ratings.
     implicit : bool, default True
         Whether who rated what informs the priors of the factors, whatever the stars.
     time : bool, default False
