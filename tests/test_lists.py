@@ -70,7 +70,7 @@ def test_movies_that_are_not_affordable_have_the_least_chance(monkeypatch):
     R = shown_or_chosen(True, 2)
     free = 2 * 8 * 30**2, "in this test"
     monkeypatch.setattr("thu_big_data_ml.estimators._watching.free_memory", lambda: free)
-    watching = learn_watching(R, 100)
+    (watching,) = learn_watching(R, 100)
     counts = np.bincount(R.indices, minlength=60)
     out = np.setdiff1d(np.arange(60), watching.kept)
     assert 20 < len(watching.kept) <= 30

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['MOST_INVERTED', 'PENALTIES', 'STRENGTHS', 'count_together', 'together', 'inverse', 'Watching', 'pattern',
-           'affordable', 'learn_watching', 'by_movie_inverse', 'by_user_inverse', 'penalised', 'choose', 'Interest',
-           'interest_of', 'lists_of']
+           'affordable', 'learn_watching', 'weights_by_movies', 'weights_by_users', 'choose', 'Interest', 'interest_of',
+           'lists_of']
 
 # %% ../../nbs/estimators/watching.ipynb #c002
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, repeat
 from typing import Any
@@ -27,19 +28,22 @@ from .biases import damped_biases
 # %% ../../nbs/estimators/watching.ipynb #c004
 @kernel(parallel=True)
 def count_together(indptr, indices, raters, starts, G):
-    "G[i, j] += 1 for each user of i who rated j; `raters` of i are `starts[i]:starts[i + 1]`."
+    "G[i, j >= i] += 1 for each user of i who rated j; raters of i are `starts[i]:starts[i + 1]`."
     done = 0
     for i in prange(len(starts) - 1):
         for n in range(starts[i], starts[i + 1]):
             u = raters[n]
-            for e in range(indptr[u], indptr[u + 1]):
+            e = indptr[u + 1] - 1
+            while e >= indptr[u] and indices[e] >= i:
                 G[i, indices[e]] += 1
+                e -= 1
         done += 1
     all_done(done, len(starts) - 1)
 
 
 def together(X: csr_matrix) -> np.ndarray:  # (n_movies, n_movies) float32
-    "For each two columns, how many rows have both."
+    "For each two columns, how many rows have both; above the diagonal."
+    X = X.sorted_indices()
     by_movie = X.tocsc()
     G = np.zeros((X.shape[1], X.shape[1]), np.float32)
     count_together(X.indptr, X.indices, by_movie.indices, by_movie.indptr, G)
@@ -47,7 +51,7 @@ def together(X: csr_matrix) -> np.ndarray:  # (n_movies, n_movies) float32
 
 
 def inverse(G: np.ndarray) -> np.ndarray:  # in the place of `G`
-    "The inverse of a positive definite float32 matrix, by Cholesky."
+    "The inverse of a positive definite float32 matrix, by Cholesky; read above the diagonal."
     L, fault = spotrf(G.T, lower=True, overwrite_a=True, clean=False)
     P, fault = (L, fault) if fault else spotri(L, lower=True, overwrite_c=True)
     if fault:
@@ -98,43 +102,43 @@ def affordable(n_users: int, n_movies: int, free: int) -> int:
     return n
 
 
-def learn_watching(R: csr_matrix, penalty: float) -> Watching:
+def learn_watching(
+    R: csr_matrix,  # (n_users, n_movies) ratings
+    *penalties: float,
+) -> Iterator[Watching]:  # one for each penalty
     "Learn from who rated what; the movies rated most often where not all are affordable."
     (n_users, n_movies), counts = R.shape, np.bincount(R.indices, minlength=R.shape[1])
     n = affordable(n_users, n_movies, free_memory()[0])
     kept = np.sort(np.argsort(-counts, kind="stable")[:n])
     X = pattern(R)[:, kept]
     by_users = n_users < n
-    weights, own = (by_user_inverse if by_users else by_movie_inverse)(X, penalty)
-    about = counts / n_users, 1 / n_users, kept
-    return Watching(*about, weights, own, X if by_users else None)
+    G = together(X.T.tocsr() if by_users else X)
+    for penalty in penalties:
+        P = G.copy()
+        P[np.diag_indices_from(P)] += penalty
+        P = inverse(P)
+        weights, own = weights_by_users(P, X) if by_users else weights_by_movies(P)
+        known = counts / n_users, 1 / n_users, kept
+        yield Watching(*known, weights, own, X if by_users else None)
 
 
-def by_movie_inverse(X: csr_matrix, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+def weights_by_movies(P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # in the place of `P`
     "B, from P."
-    P = inverse(penalised(together(X), penalty))
     P /= -np.diag(P).copy()
     np.fill_diagonal(P, 0)
     return P, np.zeros(len(P), np.float32)
 
 
-def by_user_inverse(X: csr_matrix, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+def weights_by_users(A: np.ndarray, X: csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     "A X / (1 - d) and -d / (1 - d)."
-    A = inverse(penalised(together(X.T.tocsr()), penalty))
     AX = A @ X
     u, i = cells_of(X)
     d = np.bincount(i, AX[u, i], minlength=X.shape[1]).astype(np.float32)
     AX /= 1 - d
     return AX, -d / (1 - d)
 
-
-def penalised(G: np.ndarray, penalty: float) -> np.ndarray:  # in the place of `G`
-    "G + penalty I"
-    G[np.diag_indices_from(G)] += penalty
-    return G
-
 # %% ../../nbs/estimators/watching.ipynb #c010
-PENALTIES = 100, 300, 1000
+PENALTIES = 100, 300, 1000, 3000
 STRENGTHS = 0.25, 0.5, 1, 2
 
 
@@ -155,13 +159,14 @@ def choose(
     stars = damped_biases(known)[2] / (known.data.std() or 1)
     seen = known[users]
     score = {}
-    for penalty in PENALTIES:
-        chance = np.log(learn_watching(known, penalty).chance(seen))
+    for penalty, watching in zip(PENALTIES, learn_watching(known, *PENALTIES)):
+        chance = np.log(watching.chance(seen))
         chance[cells_of(seen)] = -np.inf
         for b in STRENGTHS:
             gains = list_gains(relevant, first_of_rows(chance + b * stars, 10))
             score[penalty, b] = gains["ndcg"].mean()
-    return max(score, key=score.get)
+    near = [pair for pair, ndcg in score.items() if ndcg >= 0.99 * max(score.values())]
+    return max(near, key=lambda pair: (pair[1], score[pair]))
 
 
 class Interest:
@@ -169,7 +174,7 @@ class Interest:
 
     def __init__(self, R: csr_matrix):
         penalty, b = choose(R)
-        self.watching = learn_watching(R, penalty)
+        (self.watching,) = learn_watching(R, penalty)
         self.per_star = b / (float(R.data.std()) or 1)
 
     def score(self, chance: np.ndarray, stars: np.ndarray) -> np.ndarray:
