@@ -37,8 +37,8 @@ estimators = {
     "corrected": NeighborCorrected(mf(**quick)),
     "gibbs": GibbsFactorization(4, **draws),
     "gibbs_time": GibbsFactorization(4, time=True, **draws),
-    "variational": VariationalFactorization(4, random_state=0),
-    "variational_time": VariationalFactorization(4, time=True, random_state=0),
+    "variational": VariationalFactorization(4, random_state=0, device="cpu"),
+    "variational_time": VariationalFactorization(4, time=True, random_state=0, device="cpu"),
     "gibbs_drift": GibbsFactorization(4, time="drift", **draws),
 }
 

@@ -18,6 +18,7 @@ from thu_big_data_ml import (
     NeighborCorrected,
     SGDFactorization,
     UserCF,
+    VariationalFactorization,
     synthetic_ratings,
 )
 
@@ -92,6 +93,10 @@ cases = {
         GibbsFactorization(2, n_chains=1, n_sweeps=12, random_state=0),
         dict(n_factors=4, implicit=False, time=True, n_chains=2, n_sweeps=20, random_state=1),
     ),
+    VariationalFactorization: (
+        VariationalFactorization(2, n_sweeps=6, tol=0, random_state=0, device="cpu"),
+        dict(n_factors=4, implicit=False, time=True, n_sweeps=12, tol=10.0, random_state=1),
+    ),
     NeighborCorrected: (
         NeighborCorrected(BaselinePredictor(), random_state=0),
         dict(
@@ -113,6 +118,8 @@ elsewhere = {  # these have tests of their own, below
 }
 each = [(kind, name) for kind, (_, others) in cases.items() for name in others]
 trained = [MatrixFactorizationRegressor, ALSFactorization, SGDFactorization, GibbsFactorization]
+on_devices = [UserCF, ItemCF, MatrixFactorizationRegressor, VariationalFactorization]
+verbose = [*trained, VariationalFactorization]
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +206,7 @@ def test_rating_scale_and_duplicates(kind, data):
         model.set_params(duplicates="first").fit(twice)
 
 
-@pytest.mark.parametrize("kind", trained, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", verbose, ids=lambda kind: kind.__name__)
 def test_verbose_shows_progress_and_silence_is_silent(kind, data, capsys):
     model = clone(cases[kind][0])
     model.fit(data.train)
@@ -219,7 +226,7 @@ def test_a_checkpoint_is_written_and_taken_up(kind, data, tmp_path):
         model.fit(data.train.head(500))
 
 
-@pytest.mark.parametrize("kind", [UserCF, ItemCF, MatrixFactorizationRegressor])
+@pytest.mark.parametrize("kind", on_devices)
 def test_a_device_that_is_absent_is_refused(kind, data):
     with pytest.raises(RuntimeError, match="cuda:77"):
         clone(cases[kind][0]).set_params(device="cuda:77").fit(data.train)

@@ -8,6 +8,7 @@ __all__ = ['PosteriorMoments', 'infer_factors', 'VariationalFactorization']
 # %% ../../nbs/bayesian/variational.ipynb #n002
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,18 +18,21 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from .._compiling import threads_for
+from .._files_and_devices import matrix_precision
 from .._memory import warn_caller
 from .._parameters import check_count, check_number, check_switch, seed_of
-from ._mean_field import MeanField
+from ._mean_field import Belief, MeanField
 from ._moment_kernels import add_covariances, score_moments, update_rows
 from ._posterior_model import PosteriorModel
 from ._priors import MoviePrior, UserPrior, prior_samples
 from ._sampler import Watch, rmses
 from ._sweeps import bases_of, new_state
 from ._time_effects import TimeEffects
+from ._torch_mean_field import TorchBelief
 from ..data._sparse import cells_of, check_rows, rating_matrix
 from ..estimators._factor_model import check_factors, cosine_to, default_factors
 from ..estimators._schema import Array, Number, Part
+from ..help import get_device
 
 # %% ../../nbs/bayesian/variational.ipynb #n005
 @dataclass(eq=False)
@@ -200,6 +204,7 @@ def infer_factors(
     nu: float = 20,
     dates: ArrayLike | None = None,
     validation: tuple | None = None,
+    device: str | None = None,
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
     verbose: bool = False,
 ) -> tuple[PosteriorMoments, pd.DataFrame]:
@@ -226,8 +231,10 @@ def infer_factors(
         Dates in the order of `R.data`: turns the effects of time on.
     validation : tuple of arrays, optional
         Rows, columns and ratings (and dates), scored after each sweep, never learned from.
+    device : str, optional
+        "cpu" or "cuda"; by default CUDA where there is one.
     random_state : int, RandomState or Generator, optional
-        Seed of the start; results do not depend on the number of threads.
+        Seed of the start; on a CPU, results do not depend on the number of threads.
     verbose : bool, default False
         Whether to show a progress bar.
 
@@ -265,10 +272,11 @@ def infer_factors(
     n_factors = min(default_factors(R), 32) if n_factors is None else n_factors
     _check(R, n_factors, n_sweeps, tol, implicit, nu, dates)
     rng = np.random.default_rng(seed_of(random_state))
-    with threads_for(64 * R.nnz), threadpool_limits(1, "blas"):
+    kind = _belief_on(get_device(device))
+    with threads_for(64 * R.nnz), threadpool_limits(1, "blas"), matrix_precision(tf32=False):
         bases = bases_of(R) if implicit else [(None, None, None)] * 2
         state = new_state(R, n_factors, bases, dates, False, rng)
-        model, history = MeanField(state, nu), []
+        model, history = MeanField(state, nu, kind), []
         watch = None if validation is None else Watch(state, *validation)
         for _ in (bar := tqdm(range(n_sweeps), "mean field", disable=not verbose)):
             history.append(_sweep(model, watch, len(history) + 1))
@@ -291,6 +299,11 @@ def _check(R, n_factors, n_sweeps, tol, implicit, nu, dates):
     check_factors(n_factors, sum(R.shape), 16 + 4 * n_factors)
     if dates is not None and len(dates) != R.nnz:
         raise ValueError(f"There are {R.nnz} ratings and {len(dates)} dates.")
+
+
+def _belief_on(device: str):
+    "What computes: kernels on the CPU, torch elsewhere."
+    return Belief if device == "cpu" else partial(TorchBelief, device=device)
 
 
 def _sweep(model: MeanField, watch: Watch | None, number: int) -> dict:
@@ -331,8 +344,8 @@ def _moments(model: MeanField) -> PosteriorMoments:
     return PosteriorMoments(
         X=users.X,
         Y=movies.X,
-        covariance_u=model.users.covariance,
-        covariance_i=model.movies.covariance,
+        covariance_u=model.users.host(model.users.covariance),
+        covariance_i=model.movies.host(model.movies.covariance),
         noise_u=1 / users.noise_precision,
         noise_i=1 / movies.noise_precision,
         alpha=state.alpha,
@@ -418,8 +431,10 @@ class VariationalFactorization(PosteriorModel):
         How often everything is updated, at most.
     tol : float, default 1e-4
         Sweeps end when the lower bound of the evidence rises by less than this per rating.
+    device : str, optional
+        "cpu" or "cuda"; by default CUDA where there is one.
     random_state : int, RandomState or Generator, optional
-        Seed of the start. A seed repeats a fit bit for bit, whatever the number of threads.
+        Seed of the start. On a CPU it repeats a fit bit for bit, whatever the number of threads.
     verbose : bool, default False
         Whether to show a progress bar.
     rating_scale : tuple of float, optional
@@ -435,7 +450,7 @@ class VariationalFactorization(PosteriorModel):
         A row a sweep: epoch, seconds, loss (minus the bound per rating), train_rmse (in stars),
         validation_rmse (NaN).
     device_ : str
-        "cpu": the sweeps run nowhere else.
+        Where the sweeps ran.
 
     See Also
     --------
@@ -464,6 +479,7 @@ class VariationalFactorization(PosteriorModel):
         time: bool = False,
         n_sweeps: int = 40,
         tol: float = 1e-4,
+        device: str | None = None,
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         verbose: bool = False,
         rating_scale: tuple[float, float] | None = None,
@@ -474,6 +490,7 @@ class VariationalFactorization(PosteriorModel):
         self.time = time
         self.n_sweeps = n_sweeps
         self.tol = tol
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
         self.rating_scale = rating_scale
@@ -490,6 +507,7 @@ class VariationalFactorization(PosteriorModel):
         return bool(self.time)
 
     def _fit(self, R, dates=None):
+        self.device_ = get_device(self.device)
         self.moments_, self.history_ = infer_factors(
             R,
             n_factors=self.n_factors,
@@ -497,10 +515,10 @@ class VariationalFactorization(PosteriorModel):
             tol=self.tol,
             implicit=self.implicit,
             dates=dates,
+            device=self.device_,
             random_state=self.seed_,
             verbose=self.verbose,
         )
-        self.device_ = "cpu"
 
     def _fold_in(self, R, rows, dates=None):
         "The closed form of these users, given the movies."

@@ -1,0 +1,200 @@
+"Variational factorization: the bound, intervals, surplus factors, seeds, and torch beside kernels."
+
+from functools import partial
+
+import numba
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from trials import SEED, trials
+
+from thu_big_data_ml import _compiling
+from thu_big_data_ml.bayesian import _torch_mean_field, variational
+from thu_big_data_ml.bayesian._mean_field import Belief, MeanField
+from thu_big_data_ml.bayesian._sweeps import bases_of, new_state
+from thu_big_data_ml.bayesian._torch_mean_field import TorchBelief, factor_rows
+from thu_big_data_ml.bayesian.variational import VariationalFactorization, infer_factors
+from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.estimators.baseline import BaselinePredictor
+from thu_big_data_ml.metrics import interval_coverage, rmse
+
+on_cpu = dict(device="cpu", random_state=0)
+
+
+class RowByRow(TorchBelief):
+    "Blocks of one row."
+
+    block = 1
+
+
+@pytest.fixture(scope="module")
+def small():
+    return synthetic_ratings(60, 40, 1200, random_state=SEED)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return synthetic_ratings(200, 150, 16_000, random_state=SEED)
+
+
+@pytest.fixture(scope="module")
+def fitted(planted):
+    return VariationalFactorization(8, **on_cpu).fit(planted.train)
+
+
+def with_empty_rows(R):
+    "Without the ratings of the first user, of two in the middle and of the last movie."
+    R = R.tolil()
+    R[[0, 20, 21]] = 0
+    R[:, -1] = 0
+    return R.tocsr()
+
+
+def after_sweeps(R, kind, implicit, n_sweeps):
+    "A model and its bounds."
+    bases = bases_of(R) if implicit else [(None, None, None)] * 2
+    state = new_state(R, 3, bases, None, False, np.random.default_rng(0))
+    model = MeanField(state, 20, kind)
+    return model, [model.sweep() for _ in range(n_sweeps)]
+
+
+# In torch
+
+
+@pytest.mark.parametrize("n_sweeps", [1, 5])
+@pytest.mark.parametrize("implicit", [False, True])
+def test_torch_finds_what_kernels_find(small, implicit, n_sweeps):
+    R = with_empty_rows(small.matrix("train"))
+    expected, bounds = after_sweeps(R, Belief, implicit, n_sweeps)
+    for kind in (TorchBelief, RowByRow):
+        model, same = after_sweeps(R, partial(kind, device="cpu"), implicit, n_sweeps)
+        np.testing.assert_allclose(same, bounds, atol=1e-6)
+        assert model.state.alpha == pytest.approx(expected.state.alpha, rel=1e-5)
+        for side in ("users", "movies"):
+            a, b = getattr(model.state, side), getattr(expected.state, side)
+            np.testing.assert_allclose(a.X, b.X, atol=1e-5)
+            np.testing.assert_allclose(a.noise_precision, b.noise_precision, rtol=1e-4)
+            np.testing.assert_allclose(a.precision, b.precision, rtol=1e-4)
+            a, b = getattr(model, side), getattr(expected, side)
+            np.testing.assert_allclose(a.host(a.covariance), b.covariance, atol=1e-5)
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_an_estimator_in_torch_predicts_saves_and_folds_in(small, time, tmp_path, monkeypatch):
+    models = [VariationalFactorization(3, time=time, n_sweeps=6, tol=0, **on_cpu) for _ in "ab"]
+    models[0].fit(small.train)
+    monkeypatch.setattr(
+        variational, "_belief_on", lambda device: partial(TorchBelief, device=device)
+    )
+    models[1].fit(small.train)
+    new = small.train.head(3).assign(user_id=10**6)
+    expected, std = (model.predict(small.test, return_std=True) for model in models)
+    np.testing.assert_allclose(std, expected, atol=1e-4)
+    path = models[1].save(tmp_path / "model.npz")
+    again = VariationalFactorization.load(path)
+    np.testing.assert_array_equal(again.predict(small.test), models[1].predict(small.test))
+    folded = [model.fold_in(new).predict(new) for model in (models[0], again)]
+    np.testing.assert_allclose(*folded, atol=1e-4)
+
+
+def test_a_block_without_memory_is_done_again_in_halves(small, monkeypatch):
+    def scarce(A):
+        if len(A) > 10:
+            raise RuntimeError("CUDA out of memory")
+        return factor_rows(A)
+
+    R = small.matrix("train")
+    _, bounds = after_sweeps(R, partial(TorchBelief, device="cpu"), True, 2)
+    monkeypatch.setattr(_torch_mean_field, "factor_rows", scarce)
+    with pytest.warns(UserWarning, match="matrices of 4 x 4"):
+        _, same = after_sweeps(R, partial(TorchBelief, device="cpu"), True, 2)
+    np.testing.assert_allclose(same, bounds, atol=1e-6)
+
+
+def test_a_matrix_without_a_factor_makes_nan():
+    A = torch.stack([torch.eye(2), torch.tensor([[1.0, 2], [2, 1]])])
+    inverse, log_det = factor_rows(A)
+    assert torch.equal(inverse[0], torch.eye(2)) and log_det[0] == 0
+    assert inverse[1].isnan().any() and log_det[1].isnan()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("time", [False, True])
+def test_cuda_agrees_with_the_cpu(small, time):
+    options = dict(time=time, n_sweeps=6, tol=0, random_state=0)
+    cpu, gpu = (
+        VariationalFactorization(3, device=device, **options).fit(small.train).predict(small.test)
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(gpu, cpu, atol=1e-3)
+
+
+# What is inferred
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_the_bound_rises_with_every_sweep(small, implicit):
+    for seed in range(trials(2, 20)):
+        options = dict(implicit=implicit, tol=0, n_sweeps=20, device="cpu", random_state=seed)
+        _, history = infer_factors(small.matrix("train"), n_factors=3, **options)
+        assert (np.diff(history["loss"][1:]) < 1e-4).all()
+
+
+def test_sweeps_end_when_the_bound_hardly_rises(small):
+    R = small.matrix("train")
+    lengths = [len(infer_factors(R, tol=tol, **on_cpu)[1]) for tol in (10, 2e-4, 0)]
+    assert lengths[0] == 3 < lengths[1] < lengths[2] == 40
+
+
+def test_intervals_hold_as_many_ratings_as_they_say(planted, fitted):
+    mean, std = fitted.predict(planted.test, return_std=True)
+    rating = planted.test["rating"].to_numpy()
+    coverage = interval_coverage(rating, mean, std, levels=(0.9, 0.95))
+    assert (np.abs(coverage["coverage"] - coverage["level"]) < 0.03).all()
+
+
+def test_surplus_factors_cost_next_to_nothing(planted, fitted):
+    rating = planted.test["rating"]
+    many = VariationalFactorization(50, **on_cpu).fit(planted.train)
+    few, many, biases = (
+        rmse(rating, model.predict(planted.test))
+        for model in (fitted, many, BaselinePredictor().fit(planted.train))
+    )
+    assert few < biases - 0.05
+    assert many < few + 0.02
+
+
+def test_who_is_new_gets_the_prior_and_a_wider_interval(planted, fitted):
+    user, movie = planted.train[["user_id", "movie_id"]].iloc[0]
+    pairs = pd.DataFrame(dict(user_id=[user, 10**6, user], movie_id=[movie, movie, 10**6]))
+    mean, std = fitted.predict(pairs, return_std=True)
+    assert ((mean >= 1) & (mean <= 5)).all()
+    assert std[1] > std[0] and std[2] > std[0]
+
+
+def test_a_seed_repeats_bit_for_bit_whatever_the_threads(small, monkeypatch):
+    monkeypatch.setattr(_compiling, "SMALL", 0)  # so that small problems get all threads too
+    before, fits = numba.get_num_threads(), {}
+    try:
+        for seed, n in ((0, 1), (0, before), (1, before)):
+            numba.set_num_threads(n)
+            options = dict(n_sweeps=4, device="cpu", random_state=seed)
+            model = VariationalFactorization(5, time=True, **options).fit(small.train)
+            fits[seed, n] = model.predict(small.test)
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(fits[0, 1], fits[0, before])
+    assert (fits[1, before] != fits[0, before]).any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(dict(n_factors=0), dict(n_sweeps=0), dict(n_sweeps=2.5), dict(tol=-1), dict(tol="small")),
+        *(dict(implicit=None), dict(time="always")),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_refused_by_name(small, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        VariationalFactorization(**options).fit(small.train)
