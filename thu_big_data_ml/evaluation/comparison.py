@@ -65,7 +65,7 @@ def default_models(
     seeded = dict(random_state=random_state, verbose=verbose)
     factorization = partial(MatrixFactorizationRegressor, device=device, **seeded)
     bayesian = partial(GibbsFactorization, **seeded)
-    mean_field = partial(VariationalFactorization, **seeded)
+    mean_field = partial(VariationalFactorization, device=device, **seeded)
     corrected = partial(NeighborCorrected, random_state=random_state)
     near = dict(n_neighbors=40, center="baseline", shrinkage=30, device=device)
     models = {
