@@ -198,7 +198,7 @@ def infer_factors(
     R: csr_matrix,
     *,
     n_factors: int | None = None,
-    n_sweeps: int = 40,
+    n_sweeps: int = 25,
     tol: float = 1e-4,
     implicit: bool = True,
     nu: float = 20,
@@ -219,7 +219,7 @@ def infer_factors(
         Ratings, in stars.
     n_factors : int, optional
         How many numbers describe a user or a movie; chosen from the number of ratings by default.
-    n_sweeps : int, default 40
+    n_sweeps : int, default 25
         How often everything is updated, at most.
     tol : float, default 1e-4
         Sweeps end when the lower bound of the evidence rises by less than this per rating.
@@ -427,7 +427,7 @@ class VariationalFactorization(PosteriorModel):
         Whether who rated what informs the priors of the factors, whatever the stars.
     time : bool, default False
         Whether to learn effects of time; needs a column `date`, in training and in predictions.
-    n_sweeps : int, default 40
+    n_sweeps : int, default 25
         How often everything is updated, at most.
     tol : float, default 1e-4
         Sweeps end when the lower bound of the evidence rises by less than this per rating.
@@ -477,7 +477,7 @@ class VariationalFactorization(PosteriorModel):
         n_factors: int | None = None,
         implicit: bool = True,
         time: bool = False,
-        n_sweeps: int = 40,
+        n_sweeps: int = 25,
         tol: float = 1e-4,
         device: str | None = None,
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
