@@ -89,6 +89,12 @@ class OnNumbers:
         self.n_features_in_ = n_features
         return self
 
+    def partial_fit(self, X, y=None):
+        if not hasattr(self, "matrix_"):
+            return self.fit(X, y)
+        X, y = validate_data(self, X, y, reset=False)
+        return super().partial_fit(self.pairs_of(X), y)
+
     def predict(self, X):
         X = validate_data(self, X, reset=False) if hasattr(self, "matrix_") else X
         return super().predict(self.pairs_of(X))
