@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
-from thu_big_data_ml.bayesian import _sampler
+from thu_big_data_ml.bayesian import _sampler, gibbs
 from thu_big_data_ml.bayesian._draw_kernels import draw_effects, draw_rows, residuals
 from thu_big_data_ml.bayesian._priors import draw_prior, new_side
+from thu_big_data_ml.bayesian._sweeps import bases_of
 from thu_big_data_ml.bayesian._time_effects import DAY, new_grouping, time_facts
 from thu_big_data_ml.bayesian.gibbs import GibbsFactorization, sample_chains, sample_factors
 from thu_big_data_ml.data.synthetic import synthetic_ratings
@@ -363,6 +365,50 @@ def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse():
     samples, _ = sample_factors(R, **chain, implicit=False)
     b_u, b_i = (samples.unit * b.astype(float).std(0).mean() for b in (samples.b_u, samples.b_i))
     assert b_i == pytest.approx(0.6, rel=0.15) and b_u == pytest.approx(0.3, rel=0.25)
+
+
+# Where chains start
+
+
+def settings_of(**options):
+    return _sampler.Settings(n_factors=4, n_sweeps=6, burn_in=0, n_samples=6, **options)
+
+
+@pytest.mark.parametrize("drift", [False, True])
+def test_a_chain_goes_on_from_what_mean_field_knows(R, dates, drift):
+    settings, bases = settings_of(drift=drift, random_state=3), bases_of(R)
+    known = _sampler.mean_field_start(R, settings, bases, dates)
+    state = _sampler.Chain(R, settings, bases, dates, lambda: known, None, None).state
+    for side, found in ((state.users, known.users), (state.movies, known.movies)):
+        np.testing.assert_array_equal(side.X[:, :5], found.X)
+        np.testing.assert_array_equal(side.link[:, :5], found.link)
+        assert not side.X[:, 5:].any() and (side.precision[5:] == 100).all()
+        assert side.X is not found.X and not np.array_equal(side.order, found.order)
+    assert state.alpha == known.alpha
+    np.testing.assert_allclose(state.error, known.error, atol=1e-4)
+
+
+def test_a_few_sweeps_from_mean_field_are_ahead_of_a_few_from_anywhere(planted, R):
+    T, bases, errors = planted.matrix("test"), bases_of(R), {}
+    for name, start in (("random", None), ("mean field", _sampler.mean_field_start)):
+        settings = settings_of(random_state=0)
+        begun = start and partial(start, R, settings, bases, None)
+        samples, _ = _sampler.run_chain(R, settings, bases, None, begun)
+        errors[name] = rmse(T.data, samples.predict(*T.nonzero()).clip(1, 5))
+    assert errors["mean field"] < errors["random"] - 0.01
+
+
+def test_chains_share_a_start_and_a_checkpoint_needs_none(R, tmp_path, monkeypatch):
+    monkeypatch.setattr(gibbs, "_DENSE", 0)
+    real, starts = gibbs.mean_field_start, []
+    monkeypatch.setattr(
+        gibbs, "mean_field_start", lambda *given: starts.append(None) or real(*given)
+    )
+    options = dict(n_chains=3, n_sweeps=4, n_factors=2, checkpoint=tmp_path / "chain.npz")
+    sample_chains(R, **options)
+    assert len(starts) == 1
+    sample_chains(R, **options)
+    assert len(starts) == 1  # all chains were complete
 
 
 # Checkpoints

@@ -488,7 +488,7 @@ class SmallModel:
         M = rng.random((5, 4)) < 0.7
         M[range(4), range(4)] = True
         R = csr_matrix(M * rng.integers(1, 6, M.shape), dtype=np.float32)
-        bases = bases_of(R) if implicit else [(None, None, None)] * 2
+        bases = bases_of(R, implicit)
         days = np.datetime64("2005-01-01") + rng.integers(0, 300, R.nnz)
         self.state = new_state(R, 1, bases, days if age else None, age, rng)
         self.state.groupings = []

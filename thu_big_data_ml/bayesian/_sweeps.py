@@ -97,8 +97,13 @@ def draw_grouping(group: Grouping, state: State, rng: np.random.Generator):
     group.precision = float(draw_precision(squares, n, rng, rate=0.05))
 
 # %% ../../nbs/bayesian/sweeps.ipynb #n007
-def bases_of(R: csr_matrix) -> list:  # of users and of movies: Q, the diagonal of S, and W
+def bases_of(
+    R: csr_matrix,
+    implicit: bool = True,
+) -> list:  # of users and of movies: Q, the diagonal of S, and W; or None three times
     "`implicit_directions` of both sides; the same for all chains."
+    if not implicit:
+        return [(None, None, None)] * 2
     with threadpool_limits(1, "blas"):
         return [implicit_directions(side) for side in (R, R.T.tocsr())]
 
@@ -106,7 +111,7 @@ def bases_of(R: csr_matrix) -> list:  # of users and of movies: Q, the diagonal 
 def new_state(
     R: csr_matrix,
     n_factors: int,
-    bases: list,  # see `bases_of`, or three times None for both
+    bases: list,  # see `bases_of`
     dates,  # (nnz,) datetime64 in the order of R.data, or None
     drift: bool,
     rng: np.random.Generator,

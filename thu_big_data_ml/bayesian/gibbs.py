@@ -6,7 +6,9 @@
 __all__ = ['sample_factors', 'sample_chains', 'GibbsFactorization']
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c002
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,8 @@ from thu_big_data_ml._parameters import (
 )
 from ._later_rows import MOVIES, USERS, draw_some, expect, take_dates
 from ._posterior_model import PosteriorModel
-from ._sampler import Settings, run_chain
-from ._sweeps import bases_of
+from ._sampler import Settings, mean_field_start, run_chain
+from ._sweeps import State, bases_of
 from .posterior import PosteriorSamples
 from ..data._sparse import cells_of, rating_matrix
 from ..estimators._checkpoints import beside
@@ -53,7 +55,9 @@ def sample_factors(
     """Bayesian matrix factorization by one chain of Gibbs sampling.
 
     ``r = mu + b_u + b_i + U_u . V_i + effects of time + noise`` with everything drawn in turn from
-    its distribution given the rest.
+    its distribution given the rest. Where users, or movies, have 50 ratings or
+    more on average, the chain starts where mean field is after ten sweeps, else from small random
+    factors.
 
     Parameters
     ----------
@@ -134,9 +138,22 @@ def sample_factors(
         dtype=np.dtype(dtype).name,
     )
     settings.check(R, dates)
-    bases = bases_of(R) if implicit else None
+    given = R, settings, bases_of(R, implicit), dates
     title = "Gibbs sampling" if verbose else None
-    return run_chain(R, settings, bases, dates, validation, checkpoint, checkpoint, title)
+    return run_chain(*given, _start(*given), validation, checkpoint, checkpoint, title)
+
+# %% ../../nbs/bayesian/gibbs.ipynb #n000
+_DENSE = 50  # ratings a user, or a movie, from which on chains start from mean field
+
+
+def _start(R: csr_matrix, *given) -> Callable[[], State] | None:
+    "Where chains start, computed when the first one asks; None for small random factors."
+    return cache(partial(mean_field_start, R, *given)) if _is_dense(R) else None
+
+
+def _is_dense(R: csr_matrix) -> bool:
+    "Whether users, or movies, have many ratings on average."
+    return R.nnz >= _DENSE * min(R.shape)
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c014
 def sample_chains(
@@ -153,7 +170,11 @@ def sample_chains(
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
     verbose: bool = False,
 ) -> tuple[PosteriorSamples, pd.DataFrame]:
-    """Bayesian matrix factorization by several chains that know nothing of each other.
+    """Bayesian matrix factorization by several chains with random numbers of their own.
+
+    Where users, or movies, have 50 ratings or more on average, they start together, where mean
+    field is after ten sweeps, and forget the first 1/15 of their sweeps. Otherwise each starts from
+    small random factors, and forgets 4/15.
 
     Parameters
     ----------
@@ -162,8 +183,8 @@ def sample_chains(
     n_chains : int, default 4
         How many chains.
     n_sweeps : int, optional
-        Sweeps of each chain, the first 4/15 of which are forgotten; 150 by default, from a million
-        ratings on 75.
+        Sweeps of each chain. By default 80, from a million ratings on 60; where both users and
+        movies have fewer than 50 ratings on average, 150 and 75.
     n_samples : int, default 100
         How many sweeps of all chains are kept, as many of each.
     n_factors, implicit, dates, drift : optional
@@ -200,25 +221,26 @@ def sample_chains(
     PosteriorSamples of 2 factors: 10 samples, 60 users, 40 movies
     """
     R = rating_matrix(R)
-    n_sweeps = (150 if R.nnz < 1e6 else 75) if n_sweeps is None else n_sweeps
+    of_few, of_many, forgotten = (80, 60, 1) if _is_dense(R) else (150, 75, 4)
+    n_sweeps = (of_few if R.nnz < 1e6 else of_many) if n_sweeps is None else n_sweeps
     for name, value in dict(n_chains=n_chains, n_sweeps=n_sweeps, n_samples=n_samples).items():
         check_count(name, value)
     settings = Settings(
         n_factors=default_factors(R) if n_factors is None else n_factors,
         n_sweeps=n_sweeps,
-        burn_in=n_sweeps * 4 // 15,
+        burn_in=n_sweeps * forgotten // 15,
         n_samples=-(-n_samples // n_chains),
         implicit=implicit,
         drift=drift,
     )
     settings.check(R, dates)
-    bases = bases_of(R) if implicit else None
-    chains = []
+    bases = bases_of(R, implicit)
+    start, chains = _start(R, settings, bases, dates), []
     for n, seed in enumerate(_seeds(random_state, n_chains)):
         own = replace(settings, random_state=seed)
         title = f"Gibbs sampling, chain {n + 1} of {n_chains}" if verbose else None
         path = _file_of(checkpoint, n)
-        chains.append(run_chain(R, own, bases, dates, None, path, checkpoint, title))
+        chains.append(run_chain(R, own, bases, dates, start, None, path, checkpoint, title))
     samples, histories = zip(*chains)
     history = pd.concat(histories, ignore_index=True)
     history["epoch"] = np.arange(1, len(history) + 1)
@@ -260,10 +282,10 @@ class GibbsFactorization(PosteriorModel):
         Whether to learn effects of time; needs a column `date`, in training and in predictions.
         With "drift", the factors and the bias of a user also move along a line as days go by.
     n_chains : int, default 4
-        How many samplers are run that know nothing of each other.
+        How many samplers are run, each with random numbers of its own.
     n_sweeps : int, optional
-        How often each chain draws everything; it forgets the first 4/15 of its sweeps. By default
-        150, from a million ratings on 75.
+        How often each chain draws everything. By default 80, from a million ratings on 60; where
+        both users and movies have fewer than 50 ratings on average, 150 and 75.
     checkpoint : str or Path, optional
         A file that keeps the first chain every 20 sweeps (the other chains add their number to
         its name). A fit that finds it continues. Ctrl-C then ends a fit after the sweep at hand,
