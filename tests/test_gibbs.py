@@ -15,6 +15,7 @@ from sklearn.base import clone
 from thu_big_data_ml.bayesian import _sampler, gibbs
 from thu_big_data_ml.bayesian._draw_kernels import draw_effects, draw_rows, residuals
 from thu_big_data_ml.bayesian._priors import draw_prior, new_side
+from thu_big_data_ml.bayesian._starts import mean_field_start
 from thu_big_data_ml.bayesian._sweeps import bases_of
 from thu_big_data_ml.bayesian._time_effects import DAY, new_grouping, time_facts
 from thu_big_data_ml.bayesian.gibbs import GibbsFactorization, sample_chains, sample_factors
@@ -377,7 +378,7 @@ def settings_of(**options):
 @pytest.mark.parametrize("drift", [False, True])
 def test_a_chain_goes_on_from_what_mean_field_knows(R, dates, drift):
     settings, bases = settings_of(drift=drift, random_state=3), bases_of(R)
-    known = _sampler.mean_field_start(R, settings, bases, dates)
+    known = mean_field_start(R, 4, bases, dates)
     state = _sampler.Chain(R, settings, bases, dates, lambda: known, None, None).state
     for side, found in ((state.users, known.users), (state.movies, known.movies)):
         np.testing.assert_array_equal(side.X[:, :5], found.X)
@@ -390,9 +391,9 @@ def test_a_chain_goes_on_from_what_mean_field_knows(R, dates, drift):
 
 def test_a_few_sweeps_from_mean_field_are_ahead_of_a_few_from_anywhere(planted, R):
     T, bases, errors = planted.matrix("test"), bases_of(R), {}
-    for name, start in (("random", None), ("mean field", _sampler.mean_field_start)):
+    for name, start in (("random", None), ("mean field", mean_field_start)):
         settings = settings_of(random_state=0)
-        begun = start and partial(start, R, settings, bases, None)
+        begun = start and partial(start, R, 4, bases, None)
         samples, _ = _sampler.run_chain(R, settings, bases, None, begun)
         errors[name] = rmse(T.data, samples.predict(*T.nonzero()).clip(1, 5))
     assert errors["mean field"] < errors["random"] - 0.01
@@ -402,7 +403,7 @@ def test_chains_share_a_start_and_a_checkpoint_needs_none(R, tmp_path, monkeypat
     monkeypatch.setattr(gibbs, "_DENSE", 0)
     real, starts = gibbs.mean_field_start, []
     monkeypatch.setattr(
-        gibbs, "mean_field_start", lambda *given: starts.append(None) or real(*given)
+        gibbs, "mean_field_start", lambda *at, **own: starts.append(None) or real(*at, **own)
     )
     options = dict(n_chains=3, n_sweeps=4, n_factors=2, checkpoint=tmp_path / "chain.npz")
     sample_chains(R, **options)

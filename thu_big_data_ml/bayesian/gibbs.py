@@ -25,7 +25,8 @@ from thu_big_data_ml._parameters import (
 )
 from ._later_rows import MOVIES, USERS, draw_some, expect, take_dates
 from ._posterior_model import PosteriorModel
-from ._sampler import Settings, mean_field_start, run_chain
+from ._sampler import Settings, run_chain
+from ._starts import mean_field_start
 from ._sweeps import State, bases_of
 from .posterior import PosteriorSamples
 from ..data._sparse import cells_of, rating_matrix
@@ -146,9 +147,12 @@ def sample_factors(
 _DENSE = 50  # ratings a user, or a movie, from which on chains start from mean field
 
 
-def _start(R: csr_matrix, *given) -> Callable[[], State] | None:
+def _start(R: csr_matrix, settings: Settings, *given) -> Callable[[], State] | None:
     "Where chains start, computed when the first one asks; None for small random factors."
-    return cache(partial(mean_field_start, R, *given)) if _is_dense(R) else None
+    if not _is_dense(R):
+        return None
+    own = dict(noise=settings.noise, nu=settings.nu)
+    return cache(partial(mean_field_start, R, settings.n_factors, *given, **own))
 
 
 def _is_dense(R: csr_matrix) -> bool:

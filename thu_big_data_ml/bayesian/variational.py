@@ -274,7 +274,7 @@ def infer_factors(
     rng = np.random.default_rng(seed_of(random_state))
     kind = _belief_on(get_device(device))
     with threads_for(64 * R.nnz), threadpool_limits(1, "blas"), matrix_precision(tf32=False):
-        bases = bases_of(R) if implicit else [(None, None, None)] * 2
+        bases = bases_of(R, implicit)
         state = new_state(R, n_factors, bases, dates, False, rng)
         model, history = MeanField(state, nu, kind), []
         watch = None if validation is None else Watch(state, *validation)
