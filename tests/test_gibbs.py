@@ -356,7 +356,9 @@ def test_defaults_follow_the_number_of_ratings():
     assert [factors(60_000, n) for n in (6500, 19_000, 199_000)] == [16, 6, 1]
 
 
-def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse():
+@pytest.mark.parametrize("dense", [50, 0])  # 0: from mean field
+def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse(dense, monkeypatch):
+    monkeypatch.setattr(gibbs, "_DENSE", dense)
     rng, n = np.random.default_rng(0), 8000
     u, i = np.divmod(rng.choice(1000 * 4000, n, replace=False), 4000)  # 8 a user, 2 a movie
     level = 3.5 + 0.3 * rng.standard_normal(1000)[u] + 0.6 * rng.standard_normal(4000)[i]

@@ -52,7 +52,7 @@ def take_up(state: State, known: State):
         for name in SIDE_DRAWN:
             part = getattr(found, name)
             getattr(side, name)[..., : part.shape[-1]] = part
-    for group, found in zip(state.groupings, known.groupings):
-        group.effect[:], group.precision = found.effect, found.precision
+    for group, other in zip(state.groupings, known.groupings):
+        group.effect[:], group.precision = other.effect, other.precision
     state.target[:], state.alpha = known.target, known.alpha
     state.update_residuals()
