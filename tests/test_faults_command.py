@@ -542,13 +542,15 @@ def test_under_a_limit_of_the_process_predictions_are_the_same_or_refused():
         import resource, sys, warnings
         import numpy as np, psutil
         from thu_big_data_ml import UserCF, synthetic_ratings
-        from thu_big_data_ml.neighbors import _neighbourhood
+        from thu_big_data_ml.neighbors import _neighbourhood, _similarity_ways
         warnings.simplefilter("ignore")
         data = synthetic_ratings(1200, 200, 20_000, random_state={SEED})
         fixed = dict(center="mean", device="cpu")
         make = lambda k, most=None: UserCF(k, max_memory=most, **fixed).fit(data.train)
-        for k in (None, 5):  # every kernel is loaded
-            make(k, 2_000_000).predict(data.test)
+        for few in (0, _similarity_ways.few_products):  # every kernel is loaded
+            _similarity_ways.few_products = few
+            for k in (None, 5):
+                make(k, 2_000_000).predict(data.test)
         expected = {{k: make(k).predict(data.test) for k in (None, 5)}}
         for room in {trials([2, 12, 40], list(range(1, 60, 2)))}:
             used = psutil.Process().memory_info().vms

@@ -144,7 +144,7 @@ def test_the_bound_rises_with_every_sweep(small, implicit):
 def test_sweeps_end_when_the_bound_hardly_rises(small):
     R = small.matrix("train")
     lengths = [len(infer_factors(R, tol=tol, **on_cpu)[1]) for tol in (10, 2e-4, 0)]
-    assert lengths[0] == 3 < lengths[1] < lengths[2] == 40
+    assert lengths[0] == 3 < lengths[1] < lengths[2] == 25
 
 
 def test_intervals_hold_as_many_ratings_as_they_say(planted, fitted):
