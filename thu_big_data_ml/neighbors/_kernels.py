@@ -8,8 +8,10 @@ __all__ = ['weigh', 'turns_of', 'pairs_kernel', 'cells_kernel', 'finish_cells', 
            'nearest_kernel', 'to_weights']
 
 # %% ../../nbs/neighbors/kernels.ipynb #c002
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
 import numpy as np
-from joblib import Parallel, delayed
 from numba import get_num_threads, prange, types
 from numba.extending import intrinsic
 
@@ -136,9 +138,12 @@ def nearest_first(
 ) -> np.ndarray:  # (n, most) uint64, whose lower 32 bits are positions
     "Each row's nearest users, largest absolute similarity first, equal ones in order; in threads."
     most, threads = min(most or S.shape[1], S.shape[1]), get_num_threads()
-    parts = Parallel(threads, prefer="threads")(
-        delayed(nearest_of_some)(rows, most) for rows in np.array_split(S, threads) if len(rows)
-    )
+    shares = [rows for rows in np.array_split(S, threads) if len(rows)]
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            parts = list(pool.map(nearest_of_some, shares, repeat(most)))
+        except RuntimeError as error:  # what Python says of a thread that has no room
+            raise MemoryError("A thread could not allocate memory of its own.") from error
     return np.concatenate(parts) if len(S) else np.empty((0, most), np.uint64)
 
 
