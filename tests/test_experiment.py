@@ -28,6 +28,8 @@ def test_the_models_rank_as_the_report_says(comparison):
         error["factorization, biases"] - 0.01, error["movie CF, centred, 40 nearest"]
     )
     assert error["factorization, Bayesian"] < error["factorization, who rated what"] - 0.008
+    assert abs(error["factorization, mean field"] - error["factorization, Bayesian"]) < 0.003
+    assert error["both families, mean field"] < error["factorization, mean field"] - 0.003
     assert error["both families"] < error["factorization, who rated what"] - 0.003
     assert error["both families, Bayesian"] < error["factorization, Bayesian"] - 0.002
     assert error["both families, Bayesian with time"] < error["both families, Bayesian"] - 0.008
