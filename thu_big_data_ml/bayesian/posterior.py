@@ -14,14 +14,14 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ._draw_kernels import mean_and_variance
+from ._posterior_model import Posterior
 from ._priors import MoviePrior, UserPrior, pool_priors
 from ._time_effects import Drift, TimeEffects, pool_effects
-from ..data._sparse import check_rows
 from ..estimators._schema import Array, Number, Part
 
 # %% ../../nbs/bayesian/posterior.ipynb #c005
 @dataclass(eq=False)
-class PosteriorSamples:
+class PosteriorSamples(Posterior):
     """Draws from the posterior of a Bayesian factorization, and what they predict.
 
     ``r = unit * (mean + b_u + b_i + U_u . V_i + effects of time + noise)``, where the noise has
@@ -105,39 +105,8 @@ class PosteriorSamples:
         "movie_prior": Part(MoviePrior, optional=True),
     }
 
-    def predict(
-        self,
-        u: ArrayLike,
-        i: ArrayLike,
-        dates: ArrayLike | None = None,
-        return_std: bool = False,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Mean of ratings over the samples, and their standard deviation.
-
-        Parameters
-        ----------
-        u, i : array of int, shape (n,)
-            Rows and columns of the rating matrix.
-        dates : array of datetime64, shape (n,), optional
-            When; without dates no effect of time is added.
-        return_std : bool, default False
-            Whether to return the standard deviation of the ratings, too.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            Means in stars, not clipped.
-        ndarray of shape (n,), float64
-            Only with `return_std`: standard deviations in stars, noise included.
-
-        Raises
-        ------
-        ValueError
-            A row or a column that the rating matrix does not have.
-        """
-        u, i = check_rows("u", u, len(self.U)), check_rows("i", i, len(self.V))
-        if len(u) != len(i):
-            raise ValueError(f"There are {len(u)} rows u and {len(i)} columns i.")
+    def _moments(self, u, i, dates):
+        "Of scores less the mean: means and variances over the samples; and the noise variances."
         users, at_u = np.unique(u, return_inverse=True)
         movies, at_i = np.unique(i, return_inverse=True)
         of_users = [part[users].astype(np.float32) for part in (self.U, self.b_u, self.noise_u)]
@@ -146,15 +115,7 @@ class PosteriorSamples:
         if dates is not None and self.drift is not None:
             change = self.drift.change[users].astype(np.float32)
             drift = change, self.drift.course.ages(users[at_u], dates)
-        parts = mean_and_variance(at_u, at_i, *of_users, *of_movies, 1 / self.alpha, *drift)
-        mean, variance, noise = parts
-        mean = mean + self.mean
-        if dates is not None and self.time is not None:
-            for _, effect, spread in self.time.at(users[at_u], movies[at_i], dates):
-                mean, variance = mean + effect, variance + spread
-        if not return_std:
-            return self.unit * mean
-        return self.unit * mean, self.unit * np.sqrt(variance + noise)
+        return mean_and_variance(at_u, at_i, *of_users, *of_movies, 1 / self.alpha, *drift)
 
     def explain(self, u: int, i: int, dates: ArrayLike | None = None) -> pd.DataFrame:
         """The mean over the samples of each term of one prediction.

@@ -23,20 +23,20 @@ from .._memory import warn_caller
 from .._parameters import check_count, check_number, check_switch, seed_of
 from ._mean_field import Belief, MeanField
 from ._moment_kernels import add_covariances, score_moments, update_rows
-from ._posterior_model import PosteriorModel
+from ._posterior_model import Posterior, PosteriorModel
 from ._priors import MoviePrior, UserPrior, prior_samples
 from ._sampler import Watch, rmses
 from ._sweeps import bases_of, new_state
 from ._time_effects import TimeEffects
 from ._torch_mean_field import TorchBelief
-from ..data._sparse import cells_of, check_rows, rating_matrix
+from ..data._sparse import cells_of, rating_matrix
 from ..estimators._factor_model import check_factors, cosine_to, default_factors
 from ..estimators._schema import Array, Number, Part
 from ..help import get_device
 
 # %% ../../nbs/bayesian/variational.ipynb #n005
 @dataclass(eq=False)
-class PosteriorMoments:
+class PosteriorMoments(Posterior):
     """Means and covariances of a Bayesian factorization, and what they predict.
 
     ``r = unit * (mean + b_u + b_i + U_u . V_i + effects of time + noise)``, where the noise has
@@ -121,49 +121,10 @@ class PosteriorMoments:
         if self.covariance_u.shape[1] != K * (K + 1) // 2:
             raise ValueError(f"{within}covariance_u must have {K * (K + 1) // 2} columns.")
 
-    def predict(
-        self,
-        u: ArrayLike,
-        i: ArrayLike,
-        dates: ArrayLike | None = None,
-        return_std: bool = False,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        """Expected ratings, and their standard deviations.
-
-        Parameters
-        ----------
-        u, i : array of int, shape (n,)
-            Rows and columns of the rating matrix.
-        dates : array of datetime64, shape (n,), optional
-            When; without dates no effect of time is added.
-        return_std : bool, default False
-            Whether to return the standard deviation of the ratings, too.
-
-        Returns
-        -------
-        ndarray of shape (n,), float64
-            Means in stars, not clipped.
-        ndarray of shape (n,), float64
-            Only with `return_std`: standard deviations in stars, noise included.
-
-        Raises
-        ------
-        ValueError
-            A row or a column that the rating matrix does not have.
-        """
-        u, i = check_rows("u", u, len(self.X)), check_rows("i", i, len(self.Y))
-        if len(u) != len(i):
-            raise ValueError(f"There are {len(u)} rows u and {len(i)} columns i.")
-        covariances = self.covariance_u, self.covariance_i
-        mean, variance = score_moments(u, i, self.X, self.Y, *covariances)
-        mean += self.mean
-        if dates is not None and self.time is not None:
-            for _, effect, spread in self.time.at(u, i, dates):
-                mean, variance = mean + effect, variance + spread
-        if not return_std:
-            return self.unit * mean
-        noise = self.noise_u[u] * self.noise_i[i] / self.alpha
-        return self.unit * mean, self.unit * np.sqrt(variance + noise)
+    def _moments(self, u, i, dates):
+        "Of scores less the mean: means and variances; and the noise variances."
+        mean, variance = score_moments(u, i, self.X, self.Y, self.covariance_u, self.covariance_i)
+        return mean, variance, self.noise_u[u] * self.noise_i[i] / self.alpha
 
     def explain(self, u: int, i: int, dates: ArrayLike | None = None) -> pd.DataFrame:
         """The terms of one prediction.
