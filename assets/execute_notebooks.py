@@ -1,5 +1,8 @@
 """Execute notebooks, each in a process of its own, and store small outputs.
 
+The processes are forked from one that has imported NumPy, torch and the like, and nothing of ours:
+an import takes seconds, and there are eighty notebooks.
+
 Usage: python assets/execute_notebooks.py [--to FOLDER] [--jobs 2] [--slow] [notebook ...]
 
 All notebooks of the book by default, in its order, in place unless a folder for copies is named.
@@ -14,16 +17,20 @@ says so.
 """
 
 import argparse
+import asyncio
+import base64
 import hashlib
+import multiprocessing
 import os
 import re
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 root = Path(__file__).resolve().parents[1]
+imported_once = ["execnb.shell", "nbdev.config", "numba", "pandas", "plotly.io", "scipy.sparse"]
+imported_once += ["sklearn.model_selection", "torch"]
 
 
 def book() -> list[Path]:
@@ -37,40 +44,56 @@ def directives(source: str) -> dict:
     return dict(re.findall(r"^#\|\s*([\w-]+):?[ \t]*(.*)$", source, re.M))
 
 
-def report_bundle(figure: dict) -> dict:
-    "A figure as a div that expects plotly.js on the page and, where there is a Chromium, a PNG."
+def use_report_renderer() -> dict:
+    "Make `fig.show()` store a div that expects plotly.js on the page; all figures, by their names."
     import plotly.graph_objects as go
     import plotly.io as pio
 
-    fig = go.Figure(figure)
-    name = f"figure-{hashlib.sha1(fig.to_json().encode()).hexdigest()[:12]}"
-    page = pio.to_html(fig, include_plotlyjs=False, full_html=False, div_id=name)
-    image = png_of(fig)
-    return {"text/html": page} | ({"image/png": image} if image else {})
-
-
-def png_of(fig, attempts: int = 2) -> bytes | None:
-    "A figure as a PNG, or None without a Chromium; a busy machine may need a second try."
-    try:
-        return fig.to_image("png", scale=1.5)
-    except Exception as error:  # kaleido has several errors for a missing browser
-        if attempts > 1:
-            return png_of(fig, attempts - 1)
-        reason = str(error).strip().splitlines()[0]
-        # to the terminal: what goes to sys.stderr is stored in the notebook
-        print(f"  a figure is stored without its PNG: {reason}", file=sys.__stderr__)
-
-
-def use_report_renderer():
-    "Make `fig.show()` in the notebooks store what `report_bundle` makes."
-    import plotly.io as pio
+    figures = {}
 
     class Report(pio.base_renderers.MimetypeRenderer):
         def to_mimebundle(self, figure):
-            return report_bundle(figure)
+            fig = go.Figure(figure)
+            name = f"figure-{hashlib.sha1(fig.to_json().encode()).hexdigest()[:12]}"
+            page = pio.to_html(fig, include_plotlyjs=False, full_html=False, div_id=name)
+            figures[name] = fig
+            return {"text/html": page, "image/png": name}  # until all are drawn
 
     pio.renderers["report"] = Report()
     pio.renderers.default = "report"
+    return figures
+
+
+async def drawn(figures: dict) -> dict:
+    "The PNG of each figure, all from one Chromium: to start it takes seconds."
+    from kaleido import Kaleido
+
+    async with Kaleido() as browser:
+        options = dict(format="png", scale=1.5)
+        return {name: await browser.calc_fig(fig, options) for name, fig in figures.items()}
+
+
+def pictures(figures: dict, attempts: int = 2) -> dict:
+    "The PNGs as text, or none without a Chromium; a busy machine may need a second try."
+    try:
+        found = asyncio.run(drawn(figures)) if figures else {}
+        return {name: base64.b64encode(png).decode() + "\n" for name, png in found.items()}
+    except Exception as error:  # kaleido has several errors for a missing browser
+        if attempts > 1:
+            return pictures(figures, attempts - 1)
+        reason = str(error).strip().splitlines()[0]
+        # to the terminal: what goes to sys.stderr is stored in the notebook
+        print(f"  figures are stored without their PNGs: {reason}", file=sys.__stderr__)
+        return {}
+
+
+def put_in(found: dict, cells: list):
+    "Pictures in the place of their names, in the outputs of all cells."
+    for data in (output.get("data", {}) for cell in cells for output in cell.outputs):
+        if data.get("image/png") in found:
+            data["image/png"] = found[data["image/png"]]
+        elif data.get("image/png", "").startswith("figure-"):
+            del data["image/png"]
 
 
 def execute(path: Path, target: Path, slow: bool):
@@ -84,7 +107,7 @@ def execute(path: Path, target: Path, slow: bool):
     os.chdir(path.parent)
     skip = set(get_config().tst_flags.split()) - ({"slow"} if slow else set())
     notebook, shell = read_nb(path), CaptureShell(path)
-    use_report_renderer()
+    figures = use_report_renderer()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(cells, 1):
         found = directives(cell.source)
@@ -94,6 +117,7 @@ def execute(path: Path, target: Path, slow: bool):
         shell.cell(cell)
         if shell.exc:
             sys.exit(f"{path.relative_to(root)}: {shell.prettytb(fname=path)}")
+    put_in(pictures(figures), cells)
     with write_whole(target) as unfinished:
         unfinished.write_text(nb2str(notebook), encoding="utf-8")
 
@@ -106,12 +130,18 @@ def execute_and_say(path: Path, target: Path, slow: bool):
     print(f"{wall:7.1f} s {worked:7.1f} CPU s  {path.relative_to(root)}", flush=True)
 
 
-def execute_apart(path: Path, options) -> int:
+forks = "forkserver" in multiprocessing.get_all_start_methods()
+processes = multiprocessing.get_context("forkserver" if forks else "spawn")
+if forks:
+    processes.set_forkserver_preload(imported_once)
+
+
+def execute_apart(path: Path, target: Path, slow: bool) -> int:
     "Run one notebook in a process of its own; the exit code."
-    command = [sys.executable, __file__, "--here", path]
-    command += ["--to", options.to.resolve()] if options.to else []
-    command += ["--slow"] if options.slow else []
-    return subprocess.run(command, env=os.environ | {"TQDM_DISABLE": "1"}).returncode
+    process = processes.Process(target=execute_and_say, args=(path, target, slow))
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def parse() -> argparse.Namespace:
@@ -122,7 +152,6 @@ def parse() -> argparse.Namespace:
     add("--to", type=Path, help="folder for executed copies; in place by default")
     add("--jobs", type=int, default=1, help="how many run side by side; seconds in them then grow")
     add("--slow", action="store_true", help="run the cells marked `#| slow`, too")
-    add("--here", action="store_true", help=argparse.SUPPRESS)  # in this process
     return parser.parse_args()
 
 
@@ -130,13 +159,15 @@ def main():
     "Execute the notebooks that the command line names."
     options = parse()
     paths = [name.resolve() for name in options.notebooks] or book()
-    if options.here:
-        target = options.to / paths[0].relative_to(root / "nbs") if options.to else paths[0]
-        return execute_and_say(paths[0], target, options.slow)
     if options.slow and not options.notebooks:
         paths = [path for path in paths if '"#| slow' in path.read_text(encoding="utf-8")]
+    os.environ |= {"TQDM_DISABLE": "1", "OMP_WAIT_POLICY": "passive"}  # torch reads the latter
+    folder = options.to.resolve() if options.to else root / "nbs"
     with ThreadPoolExecutor(options.jobs) as pool:
-        running = [pool.submit(execute_apart, path, options) for path in paths]
+        running = [
+            pool.submit(execute_apart, path, folder / path.relative_to(root / "nbs"), options.slow)
+            for path in paths
+        ]
         for job in running:
             if job.result():
                 pool.shutdown(cancel_futures=True)
