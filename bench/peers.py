@@ -3,7 +3,8 @@ interpreter and an environment of its own.
 
 `python bench/peers.py --ratings FILE` takes any file or folder that `load_ratings` reads, an `.npz`
 of arrays u, i, r and t (True: test), or a size such as 10000x10000x8617212 of synthetic ratings,
-and several of these. On more ratings than `--slow-up-to`, only the faster factorizations take part.
+and several of these. On more ratings than `--slow-up-to`, only the faster factorizations take part,
+and all is repeated `--large-repeats` times.
 
 Neighbours are compared definition by definition. Factorizations of others get their settings inside
 train, all by one rule: 5 % of train is set aside, and the lists of `factors` are gone through one
@@ -341,7 +342,8 @@ def table(data: RatingData, chosen) -> tuple[list[dict], dict]:
             for way, what in (ways | factorizations).items()
             if what[0] in wanted and re.search(chosen.ways, way)
         }
-        for found in measure(peers, ways, chosen.repeats):
+        repeats = chosen.large_repeats if large else chosen.repeats
+        for found in measure(peers, ways, repeats):
             rows.append(dict(data=data.name, **found) | searches.get(found["way"], {}))
             show(rows[-1])
         return rows, peers.facts()
@@ -355,6 +357,7 @@ def main():
         ratings=["sample", "10000x10000x8617212"],
         scale="0.5 5",
         slow_up_to=2_000_000,
+        large_repeats=1,
         ways=".",
         limit=300,
         install_limit=1800,

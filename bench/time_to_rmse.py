@@ -12,11 +12,12 @@ import statistics
 from common import options, ratings, show, write
 from peers import Peers
 
-K = 50  # factors
+K = 50  # factors, unless a way has its own
 runners = {  # way -> library, settings, most passes
     "SGD, ours": ("ours", dict(solver="sgd", rate=0.06, penalty=16), 30),
     "ALS, ours": ("ours", dict(solver="als", rate=None, penalty=16), 20),
     "AdamW, ours": ("ours", dict(solver="adamw", rate=0.02, penalty=16), 150),
+    "variational, ours": ("ours", dict(solver="variational", k=32), 25),
     "SGD, Cornac": ("cornac", dict(rate=0.01, penalty=0.05), 30),
     "ALS, LensKit": ("lenskit", dict(penalty=0.1), 10),
 }
@@ -29,7 +30,7 @@ from_the_start = {  # way -> library, settings, numbers of passes
 def race(peers, target: float) -> dict[str, dict]:
     "Every way once: way -> its curve, or its error."
     found = {
-        way: peers[name].ask(part="all", k=K, target=target, passes=passes, **setting)
+        way: peers[name].ask(part="all", target=target, passes=passes, **dict(k=K) | setting)
         for way, (name, setting, passes) in runners.items()
         if name in peers
     }
@@ -105,7 +106,7 @@ def main():
     with Peers(chosen.peers.split(), data, chosen) as peers:
         for _way, (name, setting, _) in runners.items():
             if name in peers:
-                peers[name].ask(part="rehearsal", k=K, target=0.0, passes=1, **setting)
+                peers[name].ask(part="rehearsal", target=0.0, passes=1, **dict(k=K) | setting)
         races = [race(peers, chosen.target) for _ in range(chosen.repeats)]
         took_part = peers.facts()
     rows = table(races, chosen.target)

@@ -406,9 +406,40 @@ def our_factors(lap, split, threads, kind, neighbours=False, **options):
     return our_predictions(lap, split, ours.NeighborCorrected(model) if neighbours else model)
 
 
-def our_trainer(split, threads, k, solver, rate, penalty):
+def matrix_of(split):
     from scipy.sparse import csr_matrix
 
+    return csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies))
+
+
+def our_mean_field(split, k):
+    "A sweep a pass."
+    from thu_big_data_ml.bayesian._draw_kernels import residuals
+    from thu_big_data_ml.bayesian._mean_field import MeanField
+    from thu_big_data_ml.bayesian._sweeps import bases_of, new_state
+
+    R = matrix_of(split)
+    state = new_state(R, k, bases_of(R), None, False, np.random.default_rng(0))
+    model, order = MeanField(state, nu=20), np.argsort(split.tu, kind="stable")
+    starts = np.searchsorted(split.tu[order], np.arange(split.n_users + 1))
+    tested = starts, split.ti[order].astype(np.int32)
+
+    def predict():
+        predicted = np.empty(len(split.tr))
+        error, zero = np.empty((2, len(order)), np.float32)
+        zero[:] = -state.mean
+        residuals(*tested, zero, state.users.X, state.movies.X, error, None)
+        predicted[order] = -error * state.unit
+        return predicted
+
+    while True:
+        model.sweep()
+        yield predict
+
+
+def our_trainer(split, threads, k, solver, rate=None, penalty=None):
+    if solver == "variational":
+        yield from our_mean_field(split, k)
     from thu_big_data_ml.factorization._adamw_kernels import predict_pairs
     from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW, cpu_arrays
     from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
@@ -423,7 +454,7 @@ def our_trainer(split, threads, k, solver, rate, penalty):
         bias_regularization=3,
         bias=True,
     )
-    R = csr_matrix((split.r, (split.u, split.i)), shape=(split.n_users, split.n_movies))
+    R = matrix_of(split)
     model = MatrixFactorization(*R.shape, k, bias=True, mean=float(R.data.mean()), random_state=0)
     solver, epoch = kind(model, R, settings), 0
     while True:
