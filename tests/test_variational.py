@@ -11,7 +11,7 @@ from trials import SEED, trials
 
 from thu_big_data_ml import _compiling
 from thu_big_data_ml.bayesian import _torch_mean_field, variational
-from thu_big_data_ml.bayesian._mean_field import Belief, MeanField
+from thu_big_data_ml.bayesian._mean_field import Belief, MeanField, update_nest
 from thu_big_data_ml.bayesian._sweeps import bases_of, new_state
 from thu_big_data_ml.bayesian._torch_mean_field import TorchBelief, factor_rows
 from thu_big_data_ml.bayesian.variational import VariationalFactorization, infer_factors
@@ -171,6 +171,37 @@ def test_who_is_new_gets_the_prior_and_a_wider_interval(planted, fitted):
     mean, std = fitted.predict(pairs, return_std=True)
     assert ((mean >= 1) & (mean <= 5)).all()
     assert std[1] > std[0] and std[2] > std[0]
+
+
+def test_nested_effects_of_time_are_one_gaussian(small):
+    R, rng = small.matrix("train"), np.random.default_rng(SEED)
+    dates = np.datetime64("2005-01-01", "s") + rng.integers(0, 3_000, R.nnz)
+    state = new_state(R, 2, bases_of(R, False), dates, False, rng)
+    nest, weight = MeanField(state, 20).nests[0], rng.uniform(0.5, 2, R.nnz)
+    error, D = state.error.copy(), []
+    for group, precision in zip(nest.groups, (30, 20, 10, 5)):
+        group.precision = precision
+        D.append(np.zeros((R.nnz, len(group.keys))))
+        D[-1][group.members, np.repeat(np.arange(len(group.keys)), np.diff(group.starts))] = 1
+    variances, log_det, of_sum = update_nest(nest, state, weight)
+    prior = np.repeat([30, 20, 10, 5], [d.shape[1] for d in D])
+    D = np.hstack(D)
+    covariance = np.linalg.inv(D.T @ (weight[:, None] * D) + np.diag(prior))
+    effects = covariance @ D.T @ (weight * error)
+    np.testing.assert_allclose(np.concatenate([g.effect for g in nest.groups]), effects, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(variances), np.diag(covariance), rtol=1e-5)
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(covariance)[1], rtol=1e-6)
+    first = nest.groups[0].members[nest.groups[0].starts[:-1]]
+    np.testing.assert_allclose(of_sum, ((D @ covariance) * D).sum(1)[first], rtol=1e-4)
+    np.testing.assert_allclose(state.error, error - D @ effects, atol=1e-5)
+
+
+def test_the_bound_rises_with_dates(small):
+    R, rng = small.matrix("train"), np.random.default_rng(SEED)
+    dates = np.datetime64("2005-01-01", "s") + rng.integers(0, 3_000, R.nnz)
+    model = MeanField(new_state(R, 2, bases_of(R, False), dates, False, rng), 20)
+    bounds = [model.sweep() for _ in range(15)]
+    assert (np.diff(bounds[1:]) > -1e-4).all()
 
 
 def test_a_seed_repeats_bit_for_bit_whatever_the_threads(small, monkeypatch):

@@ -41,6 +41,11 @@ class TimeFacts:
         "How many periods the time of training is cut into."
         return 8 if self.fine else 30
 
+    @property
+    def n_nested(self) -> int:
+        "How many groupings, the first ones, are of one user's ratings, each within the next."
+        return 4 if self.fine else 1
+
     def keys(
         self,
         u,  # (n,) users
@@ -204,7 +209,7 @@ class TimeEffects:
 
     def _grow(self, places: dict) -> "TimeEffects":
         "The same for other rows of users and movies, whose numbers keys begin with."
-        keys, n_users = self.keys.copy(), 4 if self.facts.fine else 1
+        keys, n_users = self.keys.copy(), self.facts.n_nested
         for n in range(n_users + 1):
             size, width = ("n_users", WIDE) if n < n_users else ("n_movies", self.facts.n_periods)
             if size in places:
