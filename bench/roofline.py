@@ -24,7 +24,7 @@ settings = dict(
 )
 
 
-def ceilings(repeats: int, n: int = 4096, gigabytes: float = 1.0) -> dict:
+def ceilings(repeats: int, n: int, gigabytes: float) -> dict:
     "The highest rates seen: float32 and float64 products in GFLOP/s, reading in GB/s."
     A32, A64 = torch.rand(n, n), torch.rand(n, n, dtype=torch.float64)
     memory = torch.ones(int(gigabytes * 2**28))
@@ -136,7 +136,8 @@ def table(seconds: dict, R) -> list[dict]:
 
 def main():
     "The table."
-    chosen = options(__doc__, users=10_000, movies=10_000, ratings=8_617_212)
+    sizes = dict(users=10_000, movies=10_000, ratings=8_617_212)
+    chosen = options(__doc__, **sizes, square=4096, gigabytes=1.0)
     small = synthetic_ratings(*rehearsal)
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(data, flush=True)
@@ -153,7 +154,7 @@ def main():
         (products.similarity() - torch.from_numpy(user_similarity(R, device="cpu"))).abs().max()
     )
     assert largest < 1e-3, largest
-    facts = ceilings(chosen.repeats)
+    facts = ceilings(chosen.repeats, chosen.square, chosen.gigabytes)
     rows = table(seconds, R)
     for row in [facts] + rows:
         show(row)

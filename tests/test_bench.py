@@ -2,21 +2,24 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
+from thu_big_data_ml._cache import memory_of
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 
 bench = Path(__file__).resolve().parents[1] / "bench"
 small = ["--users", "150", "--movies", "120", "--ratings", "4000", "--repeats", "2"]
 
 
-def run(script: str, folder: Path, *words: str, sizes: list[str] = small) -> dict:
-    "The JSON that a script writes."
+def run_apart(script: str, folder: Path, *words: str, sizes: list[str] = small) -> dict:
+    "The JSON that a script writes, called as a user calls it."
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(bench.parent), os.environ.get("PYTHONPATH", "")]),
         "THU_BIG_DATA_ML_DATA": str(folder / "data"),
@@ -29,6 +32,22 @@ def run(script: str, folder: Path, *words: str, sizes: list[str] = small) -> dic
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / f"{script}.json").read_text())
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    "The same in this process, which has loaded torch and the kernels already."
+    monkeypatch.syspath_prepend(str(bench))
+    memory = memory_of(tmp_path / "data")
+    monkeypatch.setattr("thu_big_data_ml.help.joblib_memory", memory)
+
+    def here(script: str, *words: str, sizes: list[str] = small) -> dict:
+        monkeypatch.setattr(sys, "argv", [script, *sizes, "--output", str(tmp_path), *words])
+        with patch.dict(os.environ):
+            runpy.run_path(str(bench / f"{script}.py"), run_name="__main__")
+        return json.loads((tmp_path / f"{script}.json").read_text())
+
+    return here
 
 
 def well_formed(found: dict, script: str):
@@ -44,21 +63,25 @@ def well_formed(found: dict, script: str):
 
 
 def test_user_cf(tmp_path):
-    found = run("user_cf", tmp_path, "--some-users", "20", "--peers", "")
+    found = run_apart("user_cf", tmp_path, "--some-users", "20", "--peers", "")
     well_formed(found, "user_cf")
     assert {row["way"] for row in found["rows"]} == {"reference", "ours"}
     assert found["check"]["rmse_reference"] == pytest.approx(found["check"]["rmse_ours"], abs=1e-5)
     assert all(0 < m["before_megabytes"] <= m["peak_megabytes"] for m in found["memory"].values())
 
 
-def test_roofline(tmp_path):
-    found = run("roofline", tmp_path)
+def test_roofline(run):
+    found = run("roofline", "--square", "200", "--gigabytes", "0.01")
     well_formed(found, "roofline")
     assert len(found["rows"]) == 6 and min(found["ceilings"].values()) > 0
 
 
-def test_scaling(tmp_path):
-    found = run("scaling", tmp_path, "--doublings", "0", "--repeats", "2")
+def test_scaling(run, monkeypatch):
+    "Its points stand in one process here; that others are fresh is seen in `user_cf`."
+    import common
+
+    monkeypatch.setattr(common, "fresh", lambda function, *words: function(*words))
+    found = run("scaling", "--doublings", "0", "--repeats", "2")
     well_formed(found, "scaling")
     assert {row["axis"] for row in found["rows"]} == {"users", "movies", "ratings"} and len(
         found["rows"]
@@ -77,7 +100,7 @@ def test_exponents_are_those_of_a_power_law(monkeypatch):
     ]
 
 
-def test_peers(tmp_path):
+def test_peers(run, tmp_path):
     few = synthetic_ratings(150, 120, 4_000, random_state=0)
     u, i, r = (
         np.concatenate([part[name] for part in (few.train, few.test)])
@@ -86,7 +109,7 @@ def test_peers(tmp_path):
     np.savez(tmp_path / "few.npz", u=u, i=i, r=r, t=np.arange(len(r)) >= len(few.train))
     words = ["--peers", "ours", "--ratings", str(tmp_path / "few.npz"), "--repeats", "1"]
     words += ["--ways", "recommends|cosine|biases, ours|^SGD, ours|^variational, ours"]
-    found = run("peers", tmp_path, *words, sizes=[])
+    found = run("peers", *words, sizes=[])
     well_formed(found, "peers")
     assert not [row["error"] for row in found["rows"] if "error" in row]
     assert all(0.5 < row["rmse"] < 1.3 for row in found["rows"] if "rmse" in row)
@@ -113,8 +136,8 @@ def test_settings_are_chosen_one_list_after_the_other(monkeypatch):
     assert facts["tried"] == 4 + 2 and facts["search_cpu_seconds"] == 5
 
 
-def test_time_to_rmse(tmp_path):
-    found = run("time_to_rmse", tmp_path, "--peers", "ours", "--target", "1.1")
+def test_time_to_rmse(run):
+    found = run("time_to_rmse", "--peers", "ours", "--target", "1.1")
     well_formed(found, "time_to_rmse")
     assert all(row["reached"] and row["lowest_rmse"] <= 1.1 for row in found["rows"])
 
