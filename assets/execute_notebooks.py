@@ -5,7 +5,7 @@ an import takes seconds, and there are eighty notebooks.
 
 Usage: python assets/execute_notebooks.py [--to FOLDER] [--jobs 2] [--slow] [notebook ...]
 
-All notebooks of the book by default, in its order, in place unless a folder for copies is named.
+All notebooks of the book by default, in place unless a folder for copies is named.
 
 Cells that nbdev's tests skip (`#| eval: false` and the tst_flags of settings.ini) keep the outputs
 they have. With --slow, the cells marked `#| slow` run as well; without names, only the notebooks
@@ -34,9 +34,10 @@ imported_once += ["sklearn.model_selection", "torch"]
 
 
 def book() -> list[Path]:
-    "The notebooks in the order of the book."
+    "The notebooks in the order of the book, but its appendix first: it is long, and ends alone."
     listed = (root / "_quarto.yml").read_text(encoding="utf-8")
-    return [root / name for name in re.findall(r"^\s*- (nbs/\S+\.ipynb)\s*$", listed, re.M)]
+    *others, appendix = re.findall(r"^\s*- (nbs/\S+\.ipynb)\s*$", listed, re.M)
+    return [root / name for name in (appendix, *others)]
 
 
 def directives(source: str) -> dict:

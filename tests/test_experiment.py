@@ -12,10 +12,8 @@ import pandas as pd
 import pytest
 
 root = Path(__file__).resolve().parents[1]
-whole_table = pytest.mark.xdist_group("the table")  # two minutes, and so made by one worker
 
 
-@whole_table
 def test_the_models_rank_as_the_report_says(comparison):
     error = comparison["rmse"]
     assert error["damped biases"] < error["global mean"] - 0.1
@@ -36,7 +34,6 @@ def test_the_models_rank_as_the_report_says(comparison):
     assert 0.80 < error.min() < 0.83
 
 
-@whole_table
 def test_the_readme_states_the_figures_of_a_run(comparison):
     rows = dict(
         re.findall(r"^\| ([^|]+?) \| (\d\.\d{4}) \|$", (root / "README.md").read_text(), re.M)

@@ -214,8 +214,8 @@ def foreign() -> dict:
 
 @pytest.mark.parametrize("seems", foreign())
 def test_a_foreign_file_is_told(seems, data, tmp_path):
-    path = tmp_path / "some file"
-    path.write_bytes(foreign()[seems])
+    path, raw = tmp_path / "some file", foreign()[seems]  # an archive holds the time of day
+    path.write_bytes(raw)
     for read in (
         UserCF.load,
         lambda path: ALSFactorization(2, checkpoint=path).fit(data.train),
@@ -223,7 +223,7 @@ def test_a_foreign_file_is_told(seems, data, tmp_path):
     ):
         with pytest.raises(ValueError, match=f"some file: .*{re.escape(seems)}"):
             read(path)
-        assert path.read_bytes() == foreign()[seems]
+        assert path.read_bytes() == raw
 
 
 def test_what_is_no_file_is_told(tmp_path, data):
@@ -297,7 +297,7 @@ def test_a_file_of_holes_is_refused_at_once(files, tmp_path):
         file.write(data[-200:])
     began = time.perf_counter()
     assert "takes 1,099,511,627,976 bytes of memory" in refused(path)
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 60  # to read it all takes many minutes
 
 
 def with_head(data: bytes, change) -> bytes:
