@@ -22,8 +22,9 @@ from thu_big_data_ml._files_and_devices import file_digest
 from thu_big_data_ml.data._forms import text_of
 from thu_big_data_ml.data._layouts import sniff
 from thu_big_data_ml.data._plain_files import read_plain
+from thu_big_data_ml.data._rows import read_strictly
 from thu_big_data_ml.data.errors import RatingFileError
-from thu_big_data_ml.data.files import _parse_ratings, _read_strictly, read_ratings
+from thu_big_data_ml.data.files import _parse_ratings, read_ratings
 from thu_big_data_ml.data.sources import load_ratings
 
 
@@ -683,7 +684,7 @@ def assert_both_readers_agree(path):
     text = text_of(path)
     layout = sniff(path, text)
     fast = read_plain(text, layout)
-    strict = _read_strictly(str(path), text, layout, (-1e30, 1e30), False)
+    strict = read_strictly(str(path), text, layout, (-1e30, 1e30), False)
     for name in fast or ():
         assert fast[name].dtype == strict[name].dtype
         assert np.array_equal(fast[name], strict[name])

@@ -32,6 +32,11 @@ from .data.titles import (
 from .data.synthetic import synthetic_ratings
 from .data.download import download_netflix
 from .data.sources import load_ratings
+from .data.prize import (
+    cut_subset,
+    PrizeRatings,
+    read_prize,
+)
 from .estimators.biases import damped_biases
 from .estimators.contract import RatingEstimator
 from .estimators.baseline import BaselinePredictor
@@ -107,6 +112,7 @@ __all__ = [
     "NeighborCorrected",
     "PosteriorMoments",
     "PosteriorSamples",
+    "PrizeRatings",
     "RatingData",
     "RatingEstimator",
     "RatingFileError",
@@ -119,6 +125,7 @@ __all__ = [
     "compare",
     "compute_weighted_sum_on_matrix",
     "cosine_by_matrix_product",
+    "cut_subset",
     "damped_biases",
     "data_path",
     "default_models",
@@ -147,6 +154,7 @@ __all__ = [
     "ranking_at",
     "ratings_source",
     "read_movie_titles",
+    "read_prize",
     "read_ratings",
     "read_users",
     "repeated_splits",

@@ -209,7 +209,7 @@ def rows_of(
     n, movie = len(layout.names), ""
     split = _quoted_lines if layout.quotes else _plain_lines
     for number, fields in split(path, text, layout):
-        while len(fields) > n - 2 * layout.by_movie and not fields[-1]:
+        while len(fields) > max(1, n - 2 * layout.by_movie) and not fields[-1]:
             del fields[-1]
         if layout.by_movie and len(fields) == 1 and names_movie(fields[0]):
             movie = fields[0].rstrip(":")

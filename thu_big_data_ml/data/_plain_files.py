@@ -108,7 +108,8 @@ def read_plain(
     if n <= 0:
         return None
     found = {name: whole[k, :n] for k, name in enumerate(names) if name in kinds}
-    found["rating"] = stars[:n]
+    if "rating" in layout.names:
+        found["rating"] = stars[:n]
     if "date" in found:
         found["date"] = dates_of(found["date"])
     return None if found.get("date", stars) is None else found

@@ -7,7 +7,6 @@ __all__ = ['read_ratings']
 
 # %% ../../nbs/data/files.ipynb #c002
 import re
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,98 +15,14 @@ import pandas as pd
 
 from .._files_and_devices import file_digest
 from ._columns import columns as our_columns
-from ._fields import Judged, judge_dates, judge_ids, judge_ratings, quoted
 from ._forms import text_of
 from ._guards import resolve_duplicates
-from thu_big_data_ml.data._layouts import (
-    Layout,
-    check_order,
-    existing_file,
-    line_at,
-    line_of,
-    rows_of,
-    sniff,
-)
-from ._plain_files import read_plain
+from ._layouts import check_order, existing_file, line_of, sniff
+from ._rows import columns_in
 from .errors import RatingFileError
 from ..help import joblib_memory
 
-# %% ../../nbs/data/files.ipynb #c008
-def _read_strictly(
-    path: str,  # of the file, for messages
-    text: bytes,  # what it holds
-    layout: Layout,
-    rating_scale: tuple[float, float],  # lowest and highest rating allowed
-    guessed: bool,  # whether the order of the columns is only supposed
-) -> dict[str, np.ndarray]:  # column -> values
-    "The columns of a rating file; `RatingFileError` names the first line that is wrong."
-    lines, codes, texts = _encode(path, text, layout)
-    judged = {}
-    for name, known in texts.items():
-        if name == "rating":
-            judged[name] = judge_ratings(known, rating_scale)
-        elif name == "date":
-            judged[name] = judge_dates(known)
-        else:
-            judged[name] = judge_ids(known, name)
-    wrong = {name: np.isin(codes[name], list(j.faults)) for name, j in judged.items() if j.faults}
-    if wrong:
-        name = min(wrong, key=lambda n: int(np.argmax(wrong[n])))
-        row = int(np.argmax(wrong[name]))
-        fault = judged[name].faults[int(codes[name][row])]
-        line = quoted(line_at(text, lines[row]))
-        cure = _cure(name, wrong[name], judged[name], codes[name], guessed)
-        raise RatingFileError(f"{path}:{lines[row]}: {fault}, in {line}. {cure}")
-    return {name: judged[name].values[codes[name]] for name in our_columns if name in judged}
-
-
-def _encode(path: str, text: bytes, layout: Layout):
-    "Lines of the ratings, and for each column a code a row and the different texts."
-    names = [*["movie_id"] * layout.by_movie, *layout.names]
-    tables: dict[str, dict[str, int]] = {n: {} for n in names if n in our_columns}
-    codes = {name: array("q") for name in tables}
-    wanted = [(names.index(n), tables[n].setdefault, tables[n], codes[n].append) for n in tables]
-    lines = array("q")
-    for number, fields in rows_of(path, text, layout):
-        lines.append(number)
-        for at, code_of, table, append in wanted:
-            append(code_of(fields[at], len(table)))
-    if not lines:
-        raise RatingFileError(f"{path}: no ratings in the file, only a header.")
-    known = {name: list(table) for name, table in tables.items()}
-    return lines, {name: np.frombuffer(c, np.int64) for name, c in codes.items()}, known
-
 # %% ../../nbs/data/files.ipynb #n006
-def _cure(
-    name: str,  # the column that holds the fault
-    wrong: np.ndarray,  # (n,) whether its field is wrong
-    judged: Judged,
-    codes: np.ndarray,  # (n,) which of the judged texts
-    guessed: bool,  # whether the order of the columns is only supposed
-) -> str:
-    "What to do about faults in one column: about a single line, or about all."
-    share, cures = wrong.mean(), []
-    if name == "rating" and wrong.sum() > 1 and share >= 0.02:
-        values = judged.values[codes]
-        values = values[np.isfinite(values)]
-        low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
-        if low < high and (high <= 100 or not guessed):
-            cures.append(
-                f"{wrong.sum():,} of {len(wrong):,} ratings are so, and they run from {low:g} to "
-                f"{high:g}: if that is their scale, say rating_scale=({low:g}, {high:g}), "
-                f"or --rating-scale {low:g} {high:g} on the command line"
-            )
-    if guessed and share > 0.2:
-        cures.append(
-            f"{wrong.sum():,} of {len(wrong):,} lines have such a {name}, and the file has no "
-            f"header: if its columns stand in another order than {' '.join(our_columns)}, "
-            "say columns=('rating', 'user_id', 'movie_id') or whatever they are"
-        )
-    if cures:
-        return "; ".join(cures) + "."
-    return "Correct or remove the line; if the file's end is missing, download it again."
-
-
 _product = re.compile(r"\d{9}[\dX]|B[\dA-Z]{9}", re.ASCII)  # an ISBN of ten digits or an ASIN
 
 
@@ -154,12 +69,9 @@ def _parse_ratings(
     "Parse a rating file and check every line and pair; `read_ratings` is the way in."
     text = text_of(path)
     layout = sniff(path, text, order)
-    found = read_plain(text, layout)
-    low, high = rating_scale
-    if found is None or not ((low <= found["rating"]) & (found["rating"] <= high)).all():
-        guessed = not (layout.header or layout.by_movie or order)
-        found = _read_strictly(path, text, layout, rating_scale, guessed)
-    if not (layout.header or layout.by_movie or order):
+    guessed = not (layout.header or layout.by_movie or order)
+    found = columns_in(path, text, layout, rating_scale, guessed)
+    if guessed:
         _refuse_another_order(path, found)
     ratings = pd.DataFrame({name: found[name] for name in our_columns if name in found})
     if duplicates != "keep":
