@@ -205,11 +205,14 @@ def files_of(archive: Archive) -> Iterator[tuple[str, Iterator[tuple[int, bytes]
         return
     (path,) = archive.files
     try:
-        with tarfile.open(path, "r|*") as tar:
+        with tarfile.open(path, "r:*") as tar:
             for member in tar:
                 if re.search(r"(^|/)mv_\d{7}\.txt$", member.name) and member.isfile():
                     name = f"{path}/{member.name}"
                     yield name, iter([(0, text_in(name, tar.extractfile(member).read()))])
+            tar.fileobj.seek(tar.offset)
+            if tar.fileobj.read(512) != bytes(512):
+                raise EOFError("its end is missing")
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise RatingFileError(
             f"{path}: the tar archive is damaged or cut short ({error}). Download it again."
