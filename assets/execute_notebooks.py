@@ -1,7 +1,7 @@
 """Execute notebooks, each in a process of its own, and store small outputs.
 
-The processes are forked from one that has imported NumPy, torch and the like, and nothing of ours:
-an import takes seconds, and there are eighty notebooks.
+On Linux the processes are forked from one that has imported NumPy, torch and the like, and nothing
+of ours: an import takes seconds, and there are eighty notebooks.
 
 Usage: python assets/execute_notebooks.py [--to FOLDER] [--jobs 2] [--slow] [notebook ...]
 
@@ -131,9 +131,9 @@ def execute_and_say(path: Path, target: Path, slow: bool):
     print(f"{wall:7.1f} s {worked:7.1f} CPU s  {path.relative_to(root)}", flush=True)
 
 
-forks = "forkserver" in multiprocessing.get_all_start_methods()
-processes = multiprocessing.get_context("forkserver" if forks else "spawn")
-if forks:
+linux = sys.platform == "linux"  # elsewhere libraries may start threads when they are imported
+processes = multiprocessing.get_context("forkserver" if linux else "spawn")
+if linux:
     processes.set_forkserver_preload(imported_once)
 
 
