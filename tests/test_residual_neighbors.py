@@ -25,38 +25,45 @@ def ratings(n_users, n_movies, seed, density=0.2) -> csr_matrix:
 
 
 def naive_weights(R, n_neighbors, shrinkage):
-    "(n_movies, n_movies) squared similarities of the nearest, straight from the definition."
+    "(n_movies, n_movies) similarities of the nearest, straight from the definition."
     E, seen = center_ratings(R, "baseline")[0].toarray().astype(float), R.toarray() != 0
     n, norm = seen.T.astype(float) @ seen, np.linalg.norm(E, axis=0)
     S = np.maximum(E.T @ E / np.maximum(np.outer(norm, norm), 1e-30) * n / (n + shrinkage), 0)
     np.fill_diagonal(S, 0)
     if n_neighbors < len(S):
         S[np.sort(S, axis=1)[:, [-n_neighbors]] > S] = 0
-    return S**2
+    return S
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("n_neighbors, shrinkage", [(3, 0.5), (12, 30), (500, 60)])
-def test_corrections_are_the_formula(seed, n_neighbors, shrinkage):
+@pytest.mark.parametrize("n_neighbors, shrinkage, power", [(3, 0.5, 2), (12, 30, 1), (500, 60, 2)])
+def test_corrections_are_the_formula(seed, n_neighbors, shrinkage, power):
     R = ratings(60, 40, seed)
     residuals = R.copy()
     residuals.data = np.random.default_rng(seed).standard_normal(R.nnz).astype(np.float32)
-    W = naive_weights(R, n_neighbors, shrinkage)
+    W = naive_weights(R, n_neighbors, shrinkage) ** power
     cells = np.random.default_rng(seed).permutation(R.shape[0] * R.shape[1])
     u, i = np.divmod(cells, R.shape[1])
-    expected = residuals.toarray() @ W.T / ((R.toarray() != 0) @ W.T + 0.05)
-    got = _corrections(u, i, residuals, *_nearest_movies(R, n_neighbors, shrinkage))
+    expected = residuals.toarray() @ W.T / ((R.toarray() != 0) @ W.T + 0.05 ** (power / 2))
+    got = _corrections(u, i, residuals, *_nearest_movies(R, n_neighbors, shrinkage, power))
     np.testing.assert_allclose(got, expected[u, i], rtol=1e-3, atol=1e-4)
+
+
+def test_weights_favour_the_most_similar_where_ratings_are_many():
+    dense, sparse = ratings(60, 100, 0, density=0.9), ratings(60, 100, 0, density=0.1)
+    for R, power in ((dense, 2), (sparse, 1)):
+        (*_, some, d), (*_, same, e) = _nearest_movies(R), _nearest_movies(R, power=power)
+        assert np.array_equal(some, same) and d == e == 0.05 ** (power / 2)
 
 
 def test_a_rating_does_not_correct_itself():
     R = ratings(50, 30, 0)
-    neighbors, weights = _nearest_movies(R)
+    nearest = _nearest_movies(R)
     u, i = (a.astype(np.int64) for a in R.nonzero())
     residuals = R.copy()
-    before = _corrections(u[:1], i[:1], residuals, neighbors, weights)
+    before = _corrections(u[:1], i[:1], residuals, *nearest)
     residuals.data[0] += 100
-    assert _corrections(u[:1], i[:1], residuals, neighbors, weights) == before
+    assert _corrections(u[:1], i[:1], residuals, *nearest) == before
 
 
 def test_who_and_what_is_alone_is_not_corrected():
@@ -71,11 +78,11 @@ def test_who_and_what_is_alone_is_not_corrected():
 
 def test_movies_that_do_not_fit_are_compared_in_parts(monkeypatch):
     R = ratings(300, 1500, 1, density=0.05)
-    neighbors, weights = _nearest_movies(R, 20)
+    neighbors, weights, _ = _nearest_movies(R, 20)
     monkeypatch.setattr(
         "thu_big_data_ml.neighbors.correction.similarity_bytes", lambda *size: 1 << 60
     )
-    again, same = _nearest_movies(R, 20)
+    again, same, _ = _nearest_movies(R, 20)
     np.testing.assert_allclose(weights, same, rtol=1e-5, atol=1e-7)
     assert (neighbors == again).mean() > 0.99
 

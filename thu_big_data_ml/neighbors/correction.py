@@ -30,9 +30,12 @@ from .similarity import center_ratings
 def _nearest_movies(
     R: csr_matrix,  # (n_users, n_movies) ratings
     n_neighbors: int = 200,  # the most similar movies that are kept of each
-    shrinkage: float = 60,  # similarity times n / (n + shrinkage) for n users in common
-) -> tuple[np.ndarray, np.ndarray]:
-    "(n_movies, n) int32 columns of the most similar movies, and squared similarities, 0 if < 0."
+    shrinkage: float = 20,  # similarity times n / (n + shrinkage) for n users in common
+    power: float | None = None,  # p; by default 2 or 1, by how many ratings there are
+) -> tuple[np.ndarray, np.ndarray, float]:
+    "(n_movies, n) int32 columns of the most similar movies; max(s, 0)**p; and the damping d."
+    if power is None:
+        power = 2 if R.nnz >= 50 * min(R.shape) else 1
     E, m = csr_matrix(center_ratings(R, "baseline")[0].T), R.shape[1]
     compare = similarity_rows(E, "cosine", shrinkage, 0, "cpu")
     fits = 2 * similarity_bytes(m, m) < free_memory()[0]
@@ -45,10 +48,10 @@ def _nearest_movies(
         S = np.maximum(compare(rows) if whole is None else whole[some], 0)
         S[rows - some.start, rows] = 0  # a movie is not its own neighbour
         neighbors[some] = nearest_first(S, neighbors.shape[1]) & 0xFFFFFFFF
-        weights[some] = np.take_along_axis(S, neighbors[some], axis=1) ** 2
+        weights[some] = np.take_along_axis(S, neighbors[some], axis=1) ** power
 
     in_blocks(m, 1024, find, "similar movies")
-    return neighbors, weights
+    return neighbors, weights, 0.05 ** (power / 2)
 
 # %% ../../nbs/neighbors/correction.ipynb #c007
 @kernel(parallel=True)
@@ -86,9 +89,10 @@ def _corrections(
     u,  # (n,) rows of the rating matrix
     i,  # (n,) columns
     residuals: csr_matrix,  # (n_users, n_movies) float32
-    neighbors: np.ndarray,  # see `_nearest_movies`
+    # see `_nearest_movies`
+    neighbors: np.ndarray,
     weights: np.ndarray,
-    damping: float = 0.05,  # d, positive
+    damping: float,
 ) -> np.ndarray:
     "(n,) what the neighbours of each movie add to a prediction, in stars."
     order = np.argsort(u, kind="stable")
@@ -123,9 +127,10 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
     """Corrects the predictions of any model by its residuals at similar movies.
 
     The prediction is ``estimator(u, i) + trust * c``, where ``c`` is the mean of the user's
-    residuals at the movies most similar to ``i``, weighted by ``s**2``, with 0.05 added to the
-    denominator. Similarities are cosines of deviations from the damped biases, shrunk by
-    ``n / (n + 60)`` for ``n`` users in common.
+    residuals at the movies most similar to ``i``, weighted by ``s**p``, with ``0.05**(p / 2)``
+    added to the denominator. Similarities are cosines of deviations from the damped biases, shrunk
+    by ``n / (n + 20)`` for ``n`` users in common. Where users or movies have 50 ratings or more on
+    average, ``p`` is 2, else 1.
 
     Parameters
     ----------
@@ -155,7 +160,9 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
     neighbors_ : ndarray of shape (n_movies, n_neighbors), int32
         Columns of the movies most similar to each movie, most similar first.
     weights_ : ndarray of shape (n_movies, n_neighbors), float32
-        Their squared similarities. For the other attributes see `RatingEstimator`.
+        Their similarities to the power ``p``.
+    damping_ : float
+        What is added to the denominator. For the other attributes see `RatingEstimator`.
 
     References
     ----------
@@ -259,6 +266,7 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         "residuals_": Array("f4", ("n_ratings",)),
         "neighbors_": Array("i4", ("n_movies", "n"), below="n_movies"),
         "weights_": Array("f4", ("n_movies", "n")),
+        "damping_": Number(1e-9),
     }
 
     def _check_learned(self):
@@ -281,7 +289,7 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         self.params_["estimator"] = clone(self.estimator_)
         self.residuals_ = np.empty(R.nnz, np.float32)
         self._take_residuals(self.estimator_, np.arange(R.nnz), dates)
-        self.neighbors_, self.weights_ = _nearest_movies(R, self.n_neighbors)
+        self._find_neighbors(R)
 
     def _fold_in(self, R, rows, dates=None):
         "The model folds these users in; then their residuals. Movies keep their neighbours."
@@ -293,7 +301,12 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         "The model takes the ratings in; residuals and neighbours are found anew, trust stays."
         model = copy.copy(self.estimator_).partial_fit(self._ratings(dates).iloc[cells])
         self._take_residuals(model, np.arange(R.nnz), dates)
-        self.neighbors_, self.weights_ = _nearest_movies(R, self.n_neighbors)
+        self._find_neighbors(R)
+
+    def _find_neighbors(self, R):
+        "Similar movies, and how they are weighed."
+        nearest = _nearest_movies(R, self.n_neighbors)
+        self.neighbors_, self.weights_, self.damping_ = nearest
 
     def _take_residuals(self, model, cells, dates):
         "Residuals of a fitted model at some cells of the matrix."
@@ -340,7 +353,8 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
     def _correction(self, u, i):
         "(n,) what similar movies add, in stars."
         residuals = with_values(self.matrix_, self.residuals_)
-        return self.trust_ * _corrections(u, i, residuals, self.neighbors_, self.weights_)
+        nearest = self.neighbors_, self.weights_, self.damping_
+        return self.trust_ * _corrections(u, i, residuals, *nearest)
 
     def _score(self, u, i, dates=None):
         return self.estimator_._score(u, i, dates) + self._correction(u, i)
