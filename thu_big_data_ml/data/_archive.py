@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['RATINGS', 'USERS', 'MOVIES', 'LARGEST_USER', 'LINES', 'PAIRS', 'LIMITS', 'EXPECTED', 'CURE', 'FORM', 'Archive',
            'find_archive', 'number_of', 'refuse_missing', 'Block', 'read_blocks', 'files_of', 'read_archive', 'Run',
-           'compact', 'days_of', 'read_pairs']
+           'compact', 'starts_of', 'days_of', 'read_pairs']
 
 # %% ../../nbs/data/archive.ipynb #n002
 import re
@@ -229,7 +229,8 @@ def read_archive(archive: Archive, partial: bool, verbose: bool) -> Iterator[Blo
             ratings, movies = 0, set()
             for block in read_blocks(path, texts):
                 found = block.columns["movie_id"]
-                ratings, movies = ratings + len(found), movies.union(np.unique(found).tolist())
+                ratings += len(found)
+                movies.update(found[starts_of(found)].tolist())
                 yield block
                 bar.update(len(block.text))
             _check_file(path, archive.form, ratings, movies, partial)
@@ -262,11 +263,15 @@ class Run(NamedTuple):
 
 def compact(columns: dict[str, np.ndarray]) -> list[Run]:
     "The columns of a block, a run for each movie in it."
-    movies = columns["movie_id"]
-    at = np.flatnonzero(movies[1:] != movies[:-1]) + 1
+    movies, at = columns["movie_id"], starts_of(columns["movie_id"])
     users, stars = columns["user_id"].astype(np.int32), columns["rating"].astype(np.uint8)
-    parts = (np.split(part, at) for part in (users, stars, days_of(columns["date"])))
-    return [Run(int(m), *part) for m, *part in zip(movies[np.r_[0, at]], *parts)]
+    parts = (np.split(part, at[1:]) for part in (users, stars, days_of(columns["date"])))
+    return [Run(int(m), *part) for m, *part in zip(movies[at], *parts)]
+
+
+def starts_of(movies: np.ndarray) -> np.ndarray:
+    "Where another movie begins."
+    return np.flatnonzero(np.append(True, movies[1:] != movies[:-1]))
 
 
 def days_of(dates: np.ndarray) -> np.ndarray:  # (n,) uint16

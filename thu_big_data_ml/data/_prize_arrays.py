@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from .._compiling import kernel
 from .._memory import warn_caller
@@ -93,7 +94,9 @@ class Rows(NamedTuple):
     days: np.ndarray  # (n,) uint16, since 1970-01-01
 
 
-def sort_by_user(runs: list[Run], counts: np.ndarray) -> tuple[dict[str, np.ndarray], Rows]:
+def sort_by_user(
+    runs: list[Run], counts: np.ndarray, verbose: bool
+) -> tuple[dict[str, np.ndarray], Rows]:
     "Ids of users and movies, and the ratings in rows of users, each sorted by movie."
     user_ids, n = np.flatnonzero(counts).astype(np.int32), int(counts.sum())
     movie_ids, movies = np.unique([run.movie for run in runs], return_inverse=True)
@@ -101,7 +104,8 @@ def sort_by_user(runs: list[Run], counts: np.ndarray) -> tuple[dict[str, np.ndar
     rows = Rows(
         np.append(free[user_ids], n), np.empty(n, "u2"), np.empty(n, "u1"), np.empty(n, "u2")
     )
-    for k in np.argsort(movies, kind="stable"):
+    order = np.argsort(movies, kind="stable")
+    for k in tqdm(order, unit=" movies", desc="sort", disable=not verbose):
         place_run(runs[k].users, runs[k].stars, runs[k].days, movies[k], free, *rows[1:])
     return dict(user_ids=user_ids, movie_ids=movie_ids.astype(np.int32)), rows
 
@@ -122,7 +126,7 @@ def prize_arrays(archive: Archive, partial: bool, verbose: bool) -> dict[str, np
         count_ids(block.columns["user_id"], users)
         count_ids(block.columns["movie_id"], sizes)
         runs += compact(block.columns)
-    arrays, by_user = sort_by_user(runs, users)
+    arrays, by_user = sort_by_user(runs, users, verbose)
     runs.clear()  # else all would be in memory three times
     user_ids, movie_ids = arrays.values()
     if not partial:
