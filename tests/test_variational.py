@@ -10,7 +10,7 @@ import torch
 from trials import SEED, trials
 
 from thu_big_data_ml import _compiling
-from thu_big_data_ml.bayesian import _torch_mean_field, variational
+from thu_big_data_ml.bayesian import _mean_field, _torch_mean_field, variational
 from thu_big_data_ml.bayesian._mean_field import Belief, MeanField, update_nest
 from thu_big_data_ml.bayesian._sweeps import bases_of, new_state
 from thu_big_data_ml.bayesian._torch_mean_field import TorchBelief, factor_rows
@@ -163,6 +163,18 @@ def test_surplus_factors_cost_next_to_nothing(planted, fitted):
     )
     assert few < biases - 0.05
     assert many < few + 0.02
+
+
+def test_weak_factors_stay_on_where_ratings_are_few(monkeypatch):
+    sparse = [synthetic_ratings(500, 400, 15_000, random_state=SEED + n) for n in range(3)]
+
+    def error():
+        models = [VariationalFactorization(8, **on_cpu).fit(data.train) for data in sparse]
+        return np.mean([rmse(d.test["rating"], m.predict(d.test)) for d, m in zip(sparse, models)])
+
+    limited = error()
+    monkeypatch.setattr(_mean_field, "most_precise", lambda *given: np.inf)
+    assert limited < error() - 0.0003
 
 
 def test_who_is_new_gets_the_prior_and_a_wider_interval(planted, fitted):
