@@ -276,7 +276,7 @@ def sum_of(nest: Nest) -> np.ndarray:
     return total
 
 # %% ../../nbs/bayesian/mean_field.ipynb #n031
-START = 0.3  # standard deviation of the factors at the start; the sampler starts at 0.1
+START = 3  # factors at the start, in multiples of those that the sampler starts from
 
 
 class MeanField:
@@ -285,7 +285,7 @@ class MeanField:
     def __init__(self, state: State, nu: float, kind: Callable[[Side], Belief] = Belief):
         self.state, self.nu = state, nu
         for side in (state.users, state.movies):
-            side.X *= np.float32(START / 0.1)
+            side.X *= np.float32(START)
         self.users, self.movies = kind(state.users), kind(state.movies)
         self.variance = None  # (nnz,) float32 of the targets
         self.nests = nests_of(state)

@@ -31,7 +31,7 @@ from ._sweeps import State, bases_of
 from .posterior import PosteriorSamples
 from ..data._sparse import cells_of, rating_matrix
 from ..estimators._checkpoints import beside
-from ..estimators._factor_model import cosine_to, default_factors
+from ..estimators._factor_model import cosine_to, default_factors, is_dense
 from ..estimators._schema import Part
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c012
@@ -144,20 +144,12 @@ def sample_factors(
     return run_chain(*given, _start(*given), validation, checkpoint, checkpoint, title)
 
 # %% ../../nbs/bayesian/gibbs.ipynb #n000
-_DENSE = 50  # ratings a user, or a movie, from which on chains start from mean field
-
-
 def _start(R: csr_matrix, settings: Settings, *given) -> Callable[[], State] | None:
     "Where chains start, computed when the first one asks; None for small random factors."
-    if not _is_dense(R):
+    if not is_dense(R):
         return None
     own = dict(noise=settings.noise, nu=settings.nu)
     return cache(partial(mean_field_start, R, settings.n_factors, *given, **own))
-
-
-def _is_dense(R: csr_matrix) -> bool:
-    "Whether users, or movies, have many ratings on average."
-    return R.nnz >= _DENSE * min(R.shape)
 
 # %% ../../nbs/bayesian/gibbs.ipynb #c014
 def sample_chains(
@@ -225,7 +217,7 @@ def sample_chains(
     PosteriorSamples of 2 factors: 10 samples, 60 users, 40 movies
     """
     R = rating_matrix(R)
-    of_few, of_many, forgotten = (80, 60, 1) if _is_dense(R) else (150, 75, 4)
+    of_few, of_many, forgotten = (80, 60, 1) if is_dense(R) else (150, 75, 4)
     n_sweeps = (of_few if R.nnz < 1e6 else of_many) if n_sweeps is None else n_sweeps
     for name, value in dict(n_chains=n_chains, n_sweeps=n_sweeps, n_samples=n_samples).items():
         check_count(name, value)

@@ -19,7 +19,7 @@ from .._compiling import all_done, kernel
 from .._memory import free_memory, in_blocks, whole_or_none
 from .._parameters import brief, check_count, check_number
 from ..data._sparse import arrays_of, cells_of, with_values
-from ..estimators._factor_model import split_cells
+from ..estimators._factor_model import is_dense, split_cells
 from ..estimators._schema import Array, Model, Number
 from ..estimators.contract import RatingEstimator
 from ._kernels import nearest_first
@@ -35,7 +35,7 @@ def _nearest_movies(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     "(n_movies, n) int32 columns of the most similar movies; max(s, 0)**p; and the damping d."
     if power is None:
-        power = 2 if R.nnz >= 50 * min(R.shape) else 1
+        power = 2 if is_dense(R) else 1
     E, m = csr_matrix(center_ratings(R, "baseline")[0].T), R.shape[1]
     compare = similarity_rows(E, "cosine", shrinkage, 0, "cpu")
     fits = 2 * similarity_bytes(m, m) < free_memory()[0]
