@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import signal
 import tarfile
 import time
@@ -186,6 +187,24 @@ def test_a_wrong_line_is_named_and_nothing_is_written(tmp_path, monkeypatch, lin
     said = str(error.value)
     assert said.startswith(f"{path}:{9 + line.count(':')}: ") and WRONG[line] in said
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("size", [7, 1 << 20])
+@pytest.mark.parametrize("n", range(1, 40, 3))
+def test_a_file_cut_anywhere_is_named_or_ends_with_a_rating(tmp_path, monkeypatch, n, size):
+    monkeypatch.setattr(_archive, "blocks_of", partial(_forms.blocks_of, size=size))
+    folder = write_parts(tmp_path / "a", ratings_of(SEED, 4, 6), 1)
+    (folder / "probe.txt").write_text("1:\n7\n")
+    path = folder / "combined_data_1.txt"
+    text = path.read_text()[:-n]
+    path.write_text(text)
+    try:
+        store = read_part(folder, tmp_path / "prize.npz")
+    except RatingFileError as error:
+        assert str(error).startswith(f"{path}:{len(text.splitlines())}: ")
+        assert not re.search(r",\d{4}-\d\d-\d\d$", text.rstrip())
+    else:
+        assert len(store.by_user.stars) == sum("," in line for line in text.splitlines())
 
 
 def test_a_pair_rated_twice_names_both_lines(tmp_path, monkeypatch):

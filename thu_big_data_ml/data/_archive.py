@@ -152,30 +152,38 @@ def read_blocks(
     layout: Layout = FORM,
 ) -> Iterator[Block]:
     "The blocks of one file, one after another."
-    movie = b""
+    movie, left = b"", b""  # the line that names the movie, and one that nothing has followed yet
     for above, text in texts:
         if not above and not sniff(path, text).by_movie:
             raise RatingFileError(
                 f"{path}: is not in the form of the archive, in which a line such as '8:' stands "
                 f"above the ratings of movie 8. {EXPECTED}"
             )
+        below = above + text.count(b"\n")
         if movie:
             text, above = movie + text, above - 1
-        block = Block(
-            path, text, layout, above, columns_in(path, text, layout, (1, 5), above=above)
+        text, left = _without_last_movie(text)
+        if text not in (b"", movie):
+            columns = columns_in(path, text, layout, (1, 5), above=above)
+            block = Block(path, text, layout, above, columns)
+            for name in columns:
+                _refuse_outside(block, name, *LIMITS[name])
+            yield block
+            movie = b"%d:\n" % columns["movie_id"][-1]
+        movie = left or movie
+    if left:
+        raise RatingFileError(
+            f"{path}:{below}: the file ends with the line of a movie, without its ratings. It was "
+            "cut short: download it again, or remove the line."
         )
-        for name in block.columns:
-            _refuse_outside(block, name, *LIMITS[name])
-        yield block
-        movie = _last_movie(block)
 
 
-def _last_movie(block: Block) -> bytes:
-    "The line that names the movie at the end of a block."
-    last = block.text.rstrip().rpartition(b"\n")[2]
+def _without_last_movie(text: bytes) -> tuple[bytes, bytes]:
+    "A text without its last line where that names a movie, and that line."
+    body, _, last = text.rstrip().rpartition(b"\n")
     if names_movie(last.decode("latin-1")):
-        return last + b"\n"
-    return b"%d:\n" % block.columns["movie_id"][-1]
+        return body + b"\n" * bool(body), last + b"\n"
+    return text, b""
 
 
 def _refuse_outside(block: Block, name: str, low, high):
