@@ -159,7 +159,7 @@ def read_blocks(
                 f"{path}: is not in the form of the archive, in which a line such as '8:' stands "
                 f"above the ratings of movie 8. {EXPECTED}"
             )
-        below = above + text.count(b"\n")
+        end = above + text.rstrip().count(b"\n") + 1
         if movie:
             text, above = movie + text, above - 1
         text, left = _without_last_movie(text)
@@ -173,7 +173,7 @@ def read_blocks(
         movie = left or movie
     if left:
         raise RatingFileError(
-            f"{path}:{below}: the file ends with the line of a movie, without its ratings. It was "
+            f"{path}:{end}: the file ends with the line of a movie, without its ratings. It was "
             "cut short: download it again, or remove the line."
         )
 
