@@ -252,7 +252,7 @@ def update_nest(
         part = group.precision / (W + group.precision)
         W, s = np.bincount(up, part * W), np.bincount(up, part * s)
         sums.append((W, s))
-    variances, log_det, mean, variance = [], 0.0, 0.0, 0.0
+    variances, log_det, mean, variance = [], 0.0, np.zeros(1), np.zeros(1)
     for group, (W, s), up in zip(nest.groups[::-1], sums[::-1], [None, *nest.above[::-1]]):
         if up is not None:
             mean, variance = mean[up], variance[up]
@@ -270,7 +270,7 @@ def update_nest(
 
 def sum_of(nest: Nest) -> np.ndarray:
     "(n_groups,) float32: what all effects add to the ratings of each of the finest groups."
-    total = np.float32(0)
+    total = np.zeros(1, np.float32)
     for group, up in zip(nest.groups[::-1], [None, *nest.above[::-1]]):
         total = group.effect + (total if up is None else total[up])
     return total
