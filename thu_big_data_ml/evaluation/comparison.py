@@ -48,7 +48,7 @@ def default_models(
     verbose : bool, default False
         Whether long trainings show a progress bar.
     time : bool, default True
-        Whether the ratings have dates; without them the model that learns from dates is left out.
+        Whether the ratings have dates; without them the models that learn from dates are left out.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def default_models(
     >>> default_models()["damped biases"]
     BaselinePredictor()
     >>> len(default_models()), len(default_models(time=False))
-    (14, 13)
+    (15, 13)
     """
     seeded = dict(random_state=random_state, verbose=verbose)
     factorization = partial(MatrixFactorizationRegressor, device=device, **seeded)
@@ -84,6 +84,7 @@ def default_models(
         "both families, Bayesian": corrected(bayesian()),
     }
     if time:
+        models["both families, mean field with time"] = corrected(mean_field(time=True))
         models["both families, Bayesian with time"] = corrected(bayesian(time=True))
     return models
 
