@@ -183,7 +183,7 @@ def test_a_rehearsal_leaves_checkpoints_alone(tmp_path):
 
 def test_the_models_of_the_report():
     names = [*default_models()]
-    assert len(names) == 14 and names[:-1] == [*default_models(time=False)]
+    assert len(names) == 15 and names[:-2] == [*default_models(time=False)]
     assert all(
         m.get_params().get("random_state", 3) == 3 for m in default_models("cpu", 3).values()
     )

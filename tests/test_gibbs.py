@@ -357,9 +357,9 @@ def test_defaults_follow_the_number_of_ratings():
     assert [factors(60_000, n) for n in (6500, 19_000, 199_000)] == [16, 6, 1]
 
 
-@pytest.mark.parametrize("dense", [50, 0])  # 0: from mean field
-def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse(dense, monkeypatch):
-    monkeypatch.setattr(gibbs, "_DENSE", dense)
+@pytest.mark.parametrize("from_mean_field", [False, True])
+def test_levels_are_found_in_a_few_sweeps_where_ratings_are_sparse(from_mean_field, monkeypatch):
+    monkeypatch.setattr(gibbs, "is_dense", lambda R: from_mean_field)
     rng, n = np.random.default_rng(0), 8000
     u, i = np.divmod(rng.choice(1000 * 4000, n, replace=False), 4000)  # 8 a user, 2 a movie
     level = 3.5 + 0.3 * rng.standard_normal(1000)[u] + 0.6 * rng.standard_normal(4000)[i]
@@ -403,7 +403,7 @@ def test_a_few_sweeps_from_mean_field_are_ahead_of_a_few_from_anywhere(planted, 
 
 
 def test_chains_share_a_start_and_a_checkpoint_needs_none(R, tmp_path, monkeypatch):
-    monkeypatch.setattr(gibbs, "_DENSE", 0)
+    monkeypatch.setattr(gibbs, "is_dense", lambda R: True)
     real, starts = gibbs.mean_field_start, []
     monkeypatch.setattr(
         gibbs, "mean_field_start", lambda *at, **own: starts.append(None) or real(*at, **own)
