@@ -295,9 +295,9 @@ def test_a_file_of_holes_is_refused_at_once(files, tmp_path):
         file.write(data[:-200])
         file.seek(1 << 40)
         file.write(data[-200:])
-    began = time.perf_counter()
+    began = time.process_time()
     assert "takes 1,099,511,627,976 bytes of memory" in refused(path)
-    assert time.perf_counter() - began < 60  # to read it all takes many minutes
+    assert time.process_time() - began < 5  # to read it all takes many minutes
 
 
 def with_head(data: bytes, change) -> bytes:

@@ -414,27 +414,16 @@ def matrix_of(split):
 
 def our_mean_field(split, k):
     "A sweep a pass."
-    from thu_big_data_ml.bayesian._draw_kernels import residuals
     from thu_big_data_ml.bayesian._mean_field import MeanField
     from thu_big_data_ml.bayesian._sweeps import bases_of, new_state
+    from thu_big_data_ml.bayesian.variational import _moments
 
     R = matrix_of(split)
     state = new_state(R, k, bases_of(R), None, False, np.random.default_rng(0))
-    model, order = MeanField(state, nu=20), np.argsort(split.tu, kind="stable")
-    starts = np.searchsorted(split.tu[order], np.arange(split.n_users + 1))
-    tested = starts, split.ti[order].astype(np.int32)
-
-    def predict():
-        predicted = np.empty(len(split.tr))
-        error, zero = np.empty((2, len(order)), np.float32)
-        zero[:] = -state.mean
-        residuals(*tested, zero, state.users.X, state.movies.X, error, None)
-        predicted[order] = -error * state.unit
-        return predicted
-
+    model = MeanField(state, nu=20)
     while True:
         model.sweep()
-        yield predict
+        yield lambda: _moments(model).predict(split.tu, split.ti)
 
 
 def our_trainer(split, threads, k, solver, rate=None, penalty=None):

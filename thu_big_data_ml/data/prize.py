@@ -401,12 +401,8 @@ def cut_subset(
         made["users.txt"].write_text("".join(f"{user}\n" for user in ratings.user_ids[users]))
         _write_split(ratings, users, movies, test_size, rng, list(made.values())[1:])
         if len(titles):
-            lines = (
-                f"{row.movie_id},{'NULL' if row.year is pd.NA else row.year},{row.title}\n"
-                for row in titles.itertuples()
-            )
             path = stack.enter_context(write_whole(folder / names[3]))
-            path.write_text("".join(lines), encoding="utf-8")
+            path.write_text("".join(_title_lines(titles)), encoding="utf-8")
     return folder
 
 
@@ -454,6 +450,12 @@ def _write_split(
         raise ValueError(
             f"{written.sum():,} ratings with test_size={test_size} leave a file empty."
         )
+
+
+def _title_lines(titles: pd.DataFrame) -> Iterator[str]:
+    "Titles as lines of `movie_id,year,title`."
+    for row in titles.itertuples():
+        yield f"{row.movie_id},{'NULL' if row.year is pd.NA else row.year},{row.title}\n"
 
 
 def _lines(ratings: pd.DataFrame) -> Iterator[str]:
