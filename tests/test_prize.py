@@ -12,9 +12,18 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from models import estimators
+from sklearn.base import clone
 from trials import SEED, trials
 
-from thu_big_data_ml import PrizeRatings, cut_subset, load_ratings, read_prize
+from thu_big_data_ml import (
+    BaselinePredictor,
+    PrizeRatings,
+    RatingEstimator,
+    cut_subset,
+    load_ratings,
+    read_prize,
+)
 from thu_big_data_ml.data import _archive, _forms, _prize_arrays, prize
 from thu_big_data_ml.data.errors import RatingFileError
 
@@ -434,3 +443,51 @@ def test_a_subset_that_cannot_be_cut_is_told(tmp_path):
         cut(n_users=5, n_movies=20)
     with pytest.raises(ValueError, match="by must be 'user' or 'movie'"):
         store.matrix(by="row")
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + trials(2, 20)))
+def test_without_some_ratings(tmp_path, seed):
+    store = read_part(write_parts(tmp_path / "a", ratings_of(seed)), tmp_path / "prize.npz")
+    table, n = store.frame(slice(None)), len(store)
+    rng = np.random.default_rng(seed)
+    places = np.flatnonzero(rng.random(n) < 0.4)
+    rest = store.without(places[::2]).without(rng.permutation(places))
+    kept = np.delete(np.arange(n), places)
+    assert len(rest) == len(kept) and f"{len(kept):,} ratings" in repr(rest)
+    R, T = rest.matrix(), rest.matrix(by="movie")
+    assert (R.T != T).nnz == 0 and R.has_canonical_format and T.has_canonical_format
+    assert np.array_equal(R.data, table["rating"].to_numpy()[kept])
+    assert np.array_equal(rest.dates(), table["date"].to_numpy()[kept])
+    for start, stop in [(0, 7), (7, None), (5, 5), (3, 4)]:
+        assert (rest.matrix(start, stop) != R[start:stop]).nnz == 0
+        assert (rest.matrix(start, stop, by="movie") != T[start:stop]).nnz == 0
+        cells = slice(R.indptr[start], R.indptr[-1 if stop is None else stop])
+        assert np.array_equal(rest.dates(start, stop), rest.dates()[cells])
+    assert len(store) == n and len(store.without(np.array([], int))) == n
+    for strange in ([-1], [n], [0.5]):
+        with pytest.raises(ValueError, match="places must be whole numbers"):
+            store.without(np.array(strange))
+
+
+@pytest.mark.parametrize("name", ["biases", "user_cf", "als", "variational_time"])
+def test_models_learn_the_same_from_the_store(tmp_path, name):
+    store = read_part(write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz")
+    rest, asked = store.without(store.probe), store.frame(store.probe)
+    table = store.frame(slice(None)).drop(store.probe)
+    model = clone(estimators[name]).fit(rest)
+    other = clone(estimators[name]).fit(table, movies=store.movies)
+    assert np.array_equal(model.predict(asked), other.predict(asked))
+    assert np.array_equal(model.movie_ids_, other.movie_ids_)
+    assert np.array_equal(model.titles_, other.titles_)
+    again = RatingEstimator.load(model.save(tmp_path / "model.npz"))
+    assert np.array_equal(again.predict(asked), model.predict(asked))
+
+
+def test_a_store_that_cannot_be_learned_from(tmp_path):
+    store = read_part(write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz")
+    with pytest.raises(ValueError, match="leave y out"):
+        BaselinePredictor().fit(store, np.ones(len(store)))
+    with pytest.raises(ValueError, match="from 2 to 5"):
+        BaselinePredictor(rating_scale=(2, 5)).fit(store)
+    with pytest.raises(ValueError, match="prize.npz: 0 ratings"):
+        BaselinePredictor().fit(store.without(np.arange(len(store))))

@@ -9,7 +9,7 @@ __all__ = ['PrizeRatings', 'read_prize', 'cut_subset']
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,11 @@ from scipy.sparse import csr_matrix
 from .._array_files import read_arrays, verify_arrays, write_arrays
 from .._files_and_devices import write_whole
 from .._memory import free_memory
-from .._parameters import path_of
+from .._parameters import check_choice, path_of
 from ._archive import Archive, find_archive
 from ._guards import check_split, generator_of
-from ._prize_arrays import TITLES, Rows, prize_arrays
-from ._sparse import blocks
+from ._prize_arrays import TITLES, Rows, find_pairs, prize_arrays
+from ._sparse import blocks, check_rows
 from .errors import RatingFileError
 from ..help import data_path
 
@@ -58,6 +58,8 @@ class PrizeRatings:
     movies : DataFrame
         Columns `movie_id`, `year` and `title`, a row for each movie rated, NA where no title is
         known.
+    left_out : tuple of arrays, default two empty ones
+        Where the ratings stand, in `by_user` and in `by_movie`, that do not count; see `without`.
 
     Examples
     --------
@@ -77,6 +79,13 @@ class PrizeRatings:
     >>> ratings.frame(ratings.probe)
        user_id  movie_id  rating       date
     0        7        72     3.0 2005-09-07
+
+    A model learns from the file, without the probe, and is asked about the probe:
+
+    >>> from thu_big_data_ml import BaselinePredictor
+    >>> model = BaselinePredictor().fit(ratings.without(ratings.probe))
+    >>> model.predict(ratings.frame(ratings.probe)).round(2).tolist()
+    [4.56]
     """
 
     path: Path
@@ -87,6 +96,7 @@ class PrizeRatings:
     probe: np.ndarray
     qualifying: pd.DataFrame
     movies: pd.DataFrame
+    left_out: tuple[np.ndarray, np.ndarray] = (np.empty(0, np.int64),) * 2
 
     @classmethod
     def open(cls, path: str | Path | None = None) -> "PrizeRatings":
@@ -123,6 +133,31 @@ class PrizeRatings:
         """
         verify_arrays(self.path, _KIND)
 
+    def without(self, places: np.ndarray) -> "PrizeRatings":
+        """The same file less some ratings, such as the probe; nothing is copied.
+
+        `matrix`, `dates` and `len` leave them out, and so does a model that is fitted to it.
+
+        Parameters
+        ----------
+        places : array of int
+            Where they stand in `by_user`, such as `probe`.
+
+        Returns
+        -------
+        PrizeRatings
+            The others.
+
+        Raises
+        ------
+        ValueError
+            There is no such place.
+        """
+        places = np.union1d(check_rows("places", places, len(self.by_user.stars)), self.left_out[0])
+        found = np.empty(len(places), np.int64)
+        find_pairs(*self.by_movie[:2], self.by_user.indices[places], self._users(places), found)
+        return replace(self, left_out=(places, np.sort(found)))
+
     def matrix(self, start: int = 0, stop: int | None = None, *, by: str = "user") -> csr_matrix:
         """Some rows of the rating matrix, as SciPy and the models take them.
 
@@ -143,14 +178,42 @@ class PrizeRatings:
         ValueError
             `by` is another word.
         """
-        if by not in ("user", "movie"):
-            raise ValueError(f"by must be 'user' or 'movie', not {by!r}.")
+        check_choice("by", by, ("user", "movie"))
         rows = self.by_user if by == "user" else self.by_movie
         width = len(self.movie_ids if by == "user" else self.user_ids)
         indptr = rows.indptr[slice(start, None if stop is None else stop + 1)]
-        cells = slice(indptr[0], indptr[-1])
-        parts = rows.stars[cells].astype(np.float32), rows.indices[cells].astype(np.int32)
-        return csr_matrix((*parts, indptr - indptr[0]), shape=(len(indptr) - 1, width))
+        out, cells = self._left_out(indptr, by)
+        stars, indices = (np.delete(part[cells], out) for part in (rows.stars, rows.indices))
+        indptr = indptr - indptr[0] - np.searchsorted(out, indptr - indptr[0])
+        parts = stars.astype(np.float32), indices.astype(np.int32, copy=False), indptr
+        return csr_matrix(parts, shape=(len(indptr) - 1, width))
+
+    def dates(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """The dates of some rows of the rating matrix.
+
+        Parameters
+        ----------
+        start, stop : int, default 0 and None
+            The first user and the one behind the last; None for all that follow.
+
+        Returns
+        -------
+        array of datetime64[s]
+            In the order of `matrix(start, stop).data`; eight bytes each in memory.
+        """
+        indptr = self.by_user.indptr[slice(start, None if stop is None else stop + 1)]
+        out, cells = self._left_out(indptr, "user")
+        return _dates(np.delete(self.by_user.days[cells], out))
+
+    def _left_out(self, indptr: np.ndarray, by: str) -> tuple[np.ndarray, slice]:
+        "Which ratings of some rows do not count, from the first of these on; and where all are."
+        cells = slice(int(indptr[0]), int(indptr[-1]))
+        out = self.left_out[by == "movie"]
+        return out[slice(*np.searchsorted(out, (cells.start, cells.stop)))] - cells.start, cells
+
+    def _users(self, places: np.ndarray) -> np.ndarray:
+        "(n,) int64: the rows of `by_user` that the ratings at `places` are in."
+        return np.searchsorted(self.by_user.indptr, places, "right") - 1
 
     def frame(self, places: np.ndarray | slice) -> pd.DataFrame:
         """Some ratings as a table that every model takes.
@@ -168,20 +231,25 @@ class PrizeRatings:
         rows = self.by_user
         if isinstance(places, slice):
             places = np.arange(*places.indices(len(rows.stars)))
-        users = np.searchsorted(rows.indptr, places, "right") - 1
         return pd.DataFrame(
             dict(
-                user_id=self.user_ids[users].astype(np.int64),
+                user_id=self.user_ids[self._users(places)].astype(np.int64),
                 movie_id=self.movie_ids[rows.indices[places]].astype(np.int64),
                 rating=rows.stars[places].astype(np.float32),
                 date=_dates(rows.days[places]),
             )
         )
 
+    def __len__(self) -> int:
+        return len(self.by_user.stars) - len(self.left_out[0])
+
     def __repr__(self) -> str:
+        out = len(self.left_out[0])
+        of_probe = len(self.probe) - len(np.intersect1d(self.probe, self.left_out[0]))
         return (
             f"PrizeRatings({len(self.user_ids):,} users x {len(self.movie_ids):,} movies, "
-            f"{len(self.by_user.stars):,} ratings, {len(self.probe):,} of them in the probe)"
+            f"{len(self):,} ratings, {of_probe:,} of them in the probe"
+            f"{f'; {out:,} are left out' * bool(out)})"
         )
 
 

@@ -26,12 +26,14 @@ from thu_big_data_ml._parameters import (
 )
 from ..data._guards import laid_out
 from ..data._sparse import blocks, lay_out, positions
+from ..data.prize import PrizeRatings
 from ._checkpoints import beside
 from thu_big_data_ml.estimators._checks import (
     check_dates,
     check_ids,
     check_pairs,
     check_ratings,
+    check_scale,
     ratings_of,
     tell_of_strangers,
 )
@@ -96,10 +98,11 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : data frame or array of shape (n, 2)
+        X : data frame, array of shape (n, 2) or PrizeRatings
             Pairs of raw ids: columns `user_id` and `movie_id` of a pandas, Polars or pyarrow
             frame, or the two columns of an array. A frame may have `rating`, and `date` for
             models with effects of time; the names that files use (`userId`, `item`, ...) do, too.
+            `PrizeRatings` have everything, titles included, and take the least memory.
         y : array of shape (n,), optional
             Ratings, in stars, in the order of the rows of `X`; a Series with the same index in
             another order is refused. By default the column `rating` of `X`, which counts for
@@ -496,18 +499,38 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         self.params_ = self.get_params(deep=False)
         if "random_state" in self.params_:
             self.seed_ = self.params_["random_state"] = seed_of(self.random_state)
-        ratings = check_ratings(X, y, self.rating_scale)
-        ratings, self.matrix_, *ids = laid_out(ratings, self.duplicates)
-        self.user_ids_, self.movie_ids_ = map(check_ids, ids)
+        stored = isinstance(X, PrizeRatings)
+        parts = self._stored_ratings(X, y) if stored else self._given_ratings(X, y)
+        self.matrix_, self.user_ids_, self.movie_ids_, self.dates_ = parts
         self.rating_scale_ = float(self.matrix_.data.min()), float(self.matrix_.data.max())
         biases = damped_biases(self.matrix_, *self._damping())
         self.global_mean_, self.user_bias_, self.movie_bias_ = biases
-        self.titles_, self.years_ = titles_of(self.movie_ids_, movies)
-        dates = self._training_dates(ratings)
-        seconds = None if dates is None else lay_out(ratings, dates.astype(np.int64))[0].data
-        self.dates_ = None if dates is None else seconds.astype("datetime64[s]")
-        self.last_date_ = None if dates is None else np.array(dates.max())
+        known = X.movies if stored and movies is None else movies
+        self.titles_, self.years_ = titles_of(self.movie_ids_, known)
+        self.last_date_ = None if self.dates_ is None else np.array(self.dates_.max())
         self._fit(self.matrix_, self.dates_)
+
+    def _given_ratings(self, X, y):
+        "The rating matrix, ids of users and movies, and dates or None, of a table of ratings."
+        ratings = check_ratings(X, y, self.rating_scale)
+        ratings, R, *ids = laid_out(ratings, self.duplicates)
+        dates = self._training_dates(ratings)
+        if dates is not None:
+            dates = lay_out(ratings, dates.astype(np.int64))[0].data.astype("datetime64[s]")
+        return R, *map(check_ids, ids), dates
+
+    def _stored_ratings(self, X, y):
+        "The same, of a file of ratings."
+        if y is not None:
+            raise ValueError("PrizeRatings have their stars; leave y out.")
+        R = X.matrix()
+        low, high = check_scale(self.rating_scale)
+        if not len(X) or not low <= R.data.min() <= R.data.max() <= high:
+            raise ValueError(
+                f"{X.path}: {len(X):,} ratings, which must be some, and from {low:g} to {high:g}."
+            )
+        dates = X.dates() if self._uses_dates() else None
+        return R, check_ids(X.user_ids), check_ids(X.movie_ids), dates
 
     def _fit(self, R, dates=None):
         "Learn from the rating matrix, and from the dates of its ratings if `_uses_dates`."
