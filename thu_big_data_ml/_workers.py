@@ -42,12 +42,12 @@ class Alone:
         return value
 
 
-_current: ContextVar[Alone] = ContextVar("workers", default=Alone())
+_current: ContextVar[Alone | None] = ContextVar("workers", default=None)
 
 
 def workers() -> Alone:
     "The group that this process works in."
-    return _current.get()
+    return _current.get() or Alone()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ..data._guards import resolve_duplicates
 from ..data._sparse import cells_of, positions, with_cells
 from ._checks import check_ids, check_ratings
 from ._ranking import titles_of
+from ._training_set import training_dates
 from .biases import damped_biases
 
 # %% ../../nbs/estimators/new_ratings.ipynb #n004
@@ -47,7 +48,7 @@ def extend(model: Any, X, y, new_movies: bool = False) -> np.ndarray:  # (n,) in
     "Lay a copy out for more ratings; where these are in the data of its matrix."
     vars(model).update(model.params_)
     ratings = resolve_duplicates(check_ratings(X, y, model.rating_scale), model.duplicates)
-    dates = model._training_dates(ratings)
+    dates = training_dates(model, ratings)
     u, model.user_ids_, users = joined(model, ratings["user_id"], model.user_ids_)
     i, movie_ids, movies = joined(model, ratings["movie_id"], model.movie_ids_)
     places = {"n_users": users}

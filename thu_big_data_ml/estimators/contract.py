@@ -24,16 +24,12 @@ from thu_big_data_ml._parameters import (
     check_switch,
     seed_of,
 )
-from ..data._guards import laid_out
-from ..data._sparse import blocks, lay_out, positions
-from ..data.prize import PrizeRatings
+from ..data._sparse import blocks, positions
 from ._checkpoints import beside
 from thu_big_data_ml.estimators._checks import (
     check_dates,
     check_ids,
     check_pairs,
-    check_ratings,
-    check_scale,
     ratings_of,
     tell_of_strangers,
 )
@@ -48,6 +44,7 @@ from thu_big_data_ml.estimators._ranking import (
 )
 from ._saving import load_model, save_model
 from ._schema import Array, Ends, Number, Sparse, grown, learned_of
+from ._training_set import training_set
 from ._watching import lists_of
 from .biases import damped_biases
 
@@ -499,38 +496,15 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         self.params_ = self.get_params(deep=False)
         if "random_state" in self.params_:
             self.seed_ = self.params_["random_state"] = seed_of(self.random_state)
-        stored = isinstance(X, PrizeRatings)
-        parts = self._stored_ratings(X, y) if stored else self._given_ratings(X, y)
-        self.matrix_, self.user_ids_, self.movie_ids_, self.dates_ = parts
+        given = training_set(self, X, y)
+        self.matrix_, self.user_ids_, self.movie_ids_, self.dates_, titles = given
         self.rating_scale_ = float(self.matrix_.data.min()), float(self.matrix_.data.max())
         biases = damped_biases(self.matrix_, *self._damping())
         self.global_mean_, self.user_bias_, self.movie_bias_ = biases
-        known = X.movies if stored and movies is None else movies
-        self.titles_, self.years_ = titles_of(self.movie_ids_, known)
+        movies = titles if movies is None else movies
+        self.titles_, self.years_ = titles_of(self.movie_ids_, movies)
         self.last_date_ = None if self.dates_ is None else np.array(self.dates_.max())
         self._fit(self.matrix_, self.dates_)
-
-    def _given_ratings(self, X, y):
-        "The rating matrix, ids of users and movies, and dates or None, of a table of ratings."
-        ratings = check_ratings(X, y, self.rating_scale)
-        ratings, R, *ids = laid_out(ratings, self.duplicates)
-        dates = self._training_dates(ratings)
-        if dates is not None:
-            dates = lay_out(ratings, dates.astype(np.int64))[0].data.astype("datetime64[s]")
-        return R, *map(check_ids, ids), dates
-
-    def _stored_ratings(self, X, y):
-        "The same, of a file of ratings."
-        if y is not None:
-            raise ValueError("PrizeRatings have their stars; leave y out.")
-        R = X.matrix()
-        low, high = check_scale(self.rating_scale)
-        if not len(X) or not low <= R.data.min() <= R.data.max() <= high:
-            raise ValueError(
-                f"{X.path}: {len(X):,} ratings, which must be some, and from {low:g} to {high:g}."
-            )
-        dates = X.dates() if self._uses_dates() else None
-        return R, check_ids(X.user_ids), check_ids(X.movie_ids), dates
 
     def _fit(self, R, dates=None):
         "Learn from the rating matrix, and from the dates of its ratings if `_uses_dates`."
@@ -598,14 +572,6 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             if name.split("__")[-1] == "checkpoint" and value is not None
         }
         return model.set_params(**files)
-
-    def _training_dates(self, ratings) -> np.ndarray | None:
-        "The dates of the ratings if they are used; `ValueError` if there are none."
-        if not self._uses_dates():
-            return None
-        if "date" not in ratings:
-            raise ValueError("Effects of time need dates: give X a column date, or set time=False.")
-        return check_dates(ratings["date"])
 
     def _asked_dates(self, n, dates=None) -> np.ndarray | None:
         "(n,) dates to predict at, by default the last of training; None without effects of time."
