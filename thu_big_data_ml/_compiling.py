@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['lost_threads', 'SINGLE', 'DOUBLE', 'WORD', 'ADDRESS', 'FREELY', 'SMALL', 'load_tbb', 'note_fork', 'check_fork',
-           'kernel', 'with_room', 'after_check', 'all_done', 'Row', 'Running', 'width_of', 'threads_for', 'add_tile']
+           'kernel', 'with_room', 'after_check', 'all_done', 'even_shares', 'Row', 'Running', 'width_of', 'threads_for',
+           'add_tile']
 
 # %% ../nbs/compiling.ipynb #c002
 import ctypes
@@ -107,6 +108,17 @@ def all_done(done, turns):
     "`MemoryError` where fewer turns of a parallel loop were done than it has."
     if done < turns:
         raise MemoryError("A thread could not allocate memory of its own.")
+
+# %% ../nbs/compiling.ipynb #n001
+@kernel
+def even_shares(
+    indptr,  # (n_rows + 1,) int64, of a CSR matrix
+    n_shares,  # into how many blocks of rows to cut it
+):
+    "(n_shares + 1,) where each block of rows starts; blocks have about as many ratings each."
+    starts = np.searchsorted(indptr, np.linspace(0, indptr[-1], n_shares + 1))
+    starts[0], starts[-1] = 0, len(indptr) - 1
+    return starts
 
 # %% ../nbs/compiling.ipynb #c006
 SINGLE = ir.FloatType()

@@ -7,10 +7,66 @@ __all__ = ['damped_biases']
 
 # %% ../../nbs/estimators/biases.ipynb #c002
 import numpy as np
+from numba import prange
 from scipy.sparse import csr_matrix
 
+from .._compiling import even_shares, kernel
 from .._parameters import check_count, check_number
-from ..data._sparse import rating_matrix
+from .._workers import workers
+from ..data._sparse import column_counts, rating_matrix
+from ._factor_model import mean_of
+
+# %% ../../nbs/estimators/biases.ipynb #n000
+@kernel(parallel=True)
+def _sum_above(
+    # ratings by user: a CSR matrix (n, m)
+    indptr,
+    indices,
+    values,
+    mu,  # the mean rating
+    of_users,  # (n,) float64, overwritten with the sum of what is above the mean
+    of_movies,  # (n_blocks, m) float64, the same of each movie; to be summed over blocks of users
+):
+    "What users, and movies, have above the mean."
+    starts = even_shares(indptr, len(of_movies))
+    for block in prange(len(of_movies)):
+        for u in range(starts[block], starts[block + 1]):
+            total = 0.0
+            for e in range(indptr[u], indptr[u + 1]):
+                above = values[e] - mu
+                total += above
+                of_movies[block, indices[e]] += above
+            of_users[u] = total
+
+
+@kernel(parallel=True)
+def _user_biases(
+    indptr,
+    indices,
+    # (n,) float64: what users have above the mean, and their ratings with the damping
+    above,
+    counts,
+    b_i,  # (m,) float64
+    b_u,  # (n,) float64, overwritten
+    of_raters,  # (n_blocks, m) float64, sums of the biases of those who rated a movie
+):
+    "Biases of users for given ones of movies."
+    starts = even_shares(indptr, len(of_raters))
+    for block in prange(len(of_raters)):
+        for u in range(starts[block], starts[block + 1]):
+            total = 0.0
+            for e in range(indptr[u], indptr[u + 1]):
+                total += b_i[indices[e]]
+            b_u[u] = (above[u] - total) / counts[u]
+            for e in range(indptr[u], indptr[u + 1]):
+                of_raters[block, indices[e]] += b_u[u]
+
+
+def _sum_of_all(parts: np.ndarray) -> np.ndarray:  # (m,) of (n_blocks, m)
+    "Over the blocks, and over the workers."
+    total = parts.sum(0)
+    workers().add_up(total)
+    return total
 
 # %% ../../nbs/estimators/biases.ipynb #c004
 def damped_biases(
@@ -53,18 +109,23 @@ def damped_biases(
     [4.0, 2.0]
     """
     R = rating_matrix(R)
-    if not R.nnz:
+    if not workers().total(R.nnz):
         raise ValueError("There are no ratings in the matrix, so they have no mean.")
     for name, damping in dict(user_damping=user_damping, movie_damping=movie_damping).items():
         check_number(name, damping, 0)
     check_count("n_epochs", n_epochs, 0)
-    mu = float(R.data.mean(dtype=float))
-    rated = csr_matrix((np.ones(R.nnz), R.indices, R.indptr), shape=R.shape)
-    above = csr_matrix((R.data - mu, R.indices, R.indptr), shape=R.shape)
-    n_u, n_i = (np.asarray(rated.sum(axis)).ravel() for axis in (1, 0))
-    sum_u, sum_i = (np.asarray(above.sum(axis)).ravel() for axis in (1, 0))
-    b_u, b_i = np.zeros(R.shape[0]), np.zeros(R.shape[1])
+    mu = mean_of(R)
+    n_u = np.maximum(np.diff(R.indptr) + user_damping, 1e-9)
+    n_i = np.maximum(_sum_of_all(column_counts(R)[None]) + movie_damping, 1e-9)
+    where = R.indptr.astype(np.int64), R.indices.astype(np.int32, copy=False)
+    values = R.data if R.dtype == np.float32 else R.data.astype(float)
+    (above_u, b_u), (of_raters, b_i) = (np.zeros((2, n)) for n in R.shape)
+    parts = np.zeros((min(8, 1 + (R.nnz >> 23)), R.shape[1]))  # one for each block of users
+    _sum_above(*where, values, mu, above_u, parts)
+    above_i = _sum_of_all(parts)
     for _ in range(n_epochs):
-        b_i = (sum_i - rated.T @ b_u) / np.maximum(n_i + movie_damping, 1e-9)
-        b_u = (sum_u - rated @ b_i) / np.maximum(n_u + user_damping, 1e-9)
+        b_i = (above_i - of_raters) / n_i
+        parts[:] = 0
+        _user_biases(*where, above_u, n_u, b_i, b_u, parts)
+        of_raters = _sum_of_all(parts)
     return mu, b_u, b_i

@@ -9,8 +9,7 @@ __all__ = ['solve_in_place', 'solve_row', 'als_kernel', 'als_half_sweep']
 import numpy as np
 from numba import prange
 
-from .._compiling import add_tile, all_done, kernel
-from ._adamw_kernels import even_shares
+from .._compiling import add_tile, all_done, even_shares, kernel
 
 # %% ../../nbs/factorization/als_kernels.ipynb #c005
 @kernel(fastmath={"reassoc", "contract"})
