@@ -53,6 +53,8 @@ class BaselinePredictor(RatingEstimator):
         self.rating_scale = rating_scale
         self.duplicates = duplicates
 
+    _adds_up = True
+
     def _damping(self):
         return self.user_damping, self.movie_damping
 

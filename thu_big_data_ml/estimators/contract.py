@@ -24,6 +24,7 @@ from thu_big_data_ml._parameters import (
     check_switch,
     seed_of,
 )
+from .._workers import workers
 from ..data._sparse import blocks, positions
 from ._checkpoints import beside
 from thu_big_data_ml.estimators._checks import (
@@ -44,7 +45,7 @@ from thu_big_data_ml.estimators._ranking import (
 )
 from ._saving import load_model, save_model
 from ._schema import Array, Ends, Number, Sparse, grown, learned_of
-from ._training_set import training_set
+from ._training_set import extent, training_set
 from ._watching import lists_of
 from .biases import damped_biases
 
@@ -494,16 +495,24 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
         "Learn everything; attributes are set on this copy."
         self._interest = None
         self.params_ = self.get_params(deep=False)
+        if workers().size > 1 and not self._adds_up:
+            raise TypeError(
+                f"{type(self).__name__} cannot be fitted by several workers; fit it in one "
+                "process. BaselinePredictor, ALSFactorization, MatrixFactorizationRegressor and "
+                "VariationalFactorization can, for they learn from sums over users."
+            )
         if "random_state" in self.params_:
-            self.seed_ = self.params_["random_state"] = seed_of(self.random_state)
+            seed = workers().share(seed_of(self.random_state))
+            self.seed_ = self.params_["random_state"] = seed
         given = training_set(self, X, y)
         self.matrix_, self.user_ids_, self.movie_ids_, self.dates_, titles = given
-        self.rating_scale_ = float(self.matrix_.data.min()), float(self.matrix_.data.max())
+        self.rating_scale_ = extent(self.matrix_.data)
         biases = damped_biases(self.matrix_, *self._damping())
         self.global_mean_, self.user_bias_, self.movie_bias_ = biases
         movies = titles if movies is None else movies
         self.titles_, self.years_ = titles_of(self.movie_ids_, movies)
-        self.last_date_ = None if self.dates_ is None else np.array(self.dates_.max())
+        last = None if self.dates_ is None else extent(self.dates_.view(np.int64))[1]
+        self.last_date_ = None if last is None else np.array(int(last), "M8[s]")
         self._fit(self.matrix_, self.dates_)
 
     def _fit(self, R, dates=None):
@@ -539,6 +548,7 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
 
     # Shared by the methods above
 
+    _adds_up = False  # whether what it sums over users it sums over all workers
     _interest = None  # see `interest_of`
 
     def _answer(self, u, i, dates=None):
