@@ -34,6 +34,7 @@ from thu_big_data_ml.estimators._checks import (
     ratings_of,
     tell_of_strangers,
 )
+from ._factor_model import rating_ends
 from ._new_ratings import fold, take_in
 from thu_big_data_ml.estimators._ranking import (
     is_title,
@@ -45,7 +46,7 @@ from thu_big_data_ml.estimators._ranking import (
 )
 from ._saving import load_model, save_model
 from ._schema import Array, Ends, Number, Sparse, grown, learned_of
-from ._training_set import extent, training_set
+from ._training_set import last_of, training_set
 from ._watching import lists_of
 from .biases import damped_biases
 
@@ -506,13 +507,12 @@ class RatingEstimator(RegressorMixin, BaseEstimator):
             self.seed_ = self.params_["random_state"] = seed
         given = training_set(self, X, y)
         self.matrix_, self.user_ids_, self.movie_ids_, self.dates_, titles = given
-        self.rating_scale_ = extent(self.matrix_.data)
+        self.rating_scale_ = rating_ends(self.matrix_)
         biases = damped_biases(self.matrix_, *self._damping())
         self.global_mean_, self.user_bias_, self.movie_bias_ = biases
         movies = titles if movies is None else movies
         self.titles_, self.years_ = titles_of(self.movie_ids_, movies)
-        last = None if self.dates_ is None else extent(self.dates_.view(np.int64))[1]
-        self.last_date_ = None if last is None else np.array(int(last), "M8[s]")
+        self.last_date_ = None if self.dates_ is None else last_of(self.dates_)
         self._fit(self.matrix_, self.dates_)
 
     def _fit(self, R, dates=None):
