@@ -10,6 +10,7 @@ import platform
 import shlex
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -178,10 +179,9 @@ def memory_of(work: dict):
 
 def fresh(function, *words):
     "What `function(*words)` returns in a process of its own."
-    with multiprocessing.get_context("spawn").Pool(
-        1, set_threads, (int(os.environ["OMP_NUM_THREADS"]),)
-    ) as pool:
-        return pool.apply(function, words)
+    threads, spawn = int(os.environ["OMP_NUM_THREADS"]), multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, set_threads, (threads,)) as pool:
+        return pool.submit(function, *words).result()  # an error if the process is killed
 
 
 def machine() -> dict:

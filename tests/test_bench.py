@@ -11,6 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
+from thu_big_data_ml import BaselinePredictor, read_prize, rmse
 from thu_big_data_ml._cache import memory_of
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 
@@ -98,6 +99,69 @@ def test_exponents_are_those_of_a_power_law(monkeypatch):
     assert exponents(rows) == [
         dict(axis="users", stage="s", time_exponent=pytest.approx(1.5), points=3)
     ]
+
+
+@pytest.fixture
+def small_prize(monkeypatch):
+    "The archive's published numbers are small ones here."
+    monkeypatch.syspath_prepend(str(bench))
+    import prize_archive
+
+    small = dict(USERS=600, MOVIES=120, STARTS=(1, 31, 61, 91, 121), MOST_RATED=290)
+    small |= dict(LINES=dict.fromkeys((1, 2, 3, 4), 6_000), PAIRS=dict(probe=600, qualifying=900))
+    for name, value in small.items():
+        monkeypatch.setattr(prize_archive, name, value)
+    return prize_archive
+
+
+def test_a_planted_archive_is_what_it_says(small_prize, tmp_path):
+    "Read back: sizes, stars, and no prediction that is better than the best."
+    truth = small_prize.make_archive(tmp_path / "made", 50, verbose=False)
+    store = read_prize(tmp_path / "made", tmp_path / "s.npz", partial=True, verbose=False)
+    assert (len(store.user_ids), len(store.movie_ids)) == (truth["users"], truth["movies"])
+    assert len(store) == truth["ratings"] == 4 * (3_000 - 15) and truth["users"] == 300
+    assert (len(store.probe), len(store.qualifying)) == (truth["probe"], truth["qualifying"])
+    assert truth["probe"] == 300 and np.diff(store.by_user.indptr).min() >= 1
+    stars = np.bincount(store.by_user.stars, minlength=6)[1:] / len(store)
+    assert np.allclose(stars, truth["histogram"], atol=1e-4)
+    assert np.allclose(stars, small_prize.HISTOGRAM, atol=0.03)
+    asked, train = store.frame(store.probe), store.without(store.probe)
+    of_biases = rmse(asked["rating"], BaselinePredictor().fit(train).predict(asked))
+    assert 0.7 < truth["best_achievable_rmse"] < of_biases < asked["rating"].std()
+    days = store.by_user.days.astype("M8[D]")
+    assert small_prize.FIRST <= days.min() <= days.max() <= small_prize.LAST
+    late = [store.by_user.days[store.by_user.indptr[u + 1] - 1] for u in range(300)]
+    assert store.by_user.days[store.probe].mean() > np.mean(late), "the probe is of the last days"
+
+
+def test_prize(run, small_prize, tmp_path, monkeypatch):
+    "Rows that are there are not measured again."
+    import common
+
+    calls = []
+    monkeypatch.setattr(common, "fresh", lambda f, *words: calls.append(f) or f(*words))
+    few = ["--percents", "40", "80", "--some-users", "50", "--work", str(tmp_path / "work")]
+    few += ["--repeats", "1", "--square", "100", "--gigabytes", "0.01", "--stages"]
+    found = run("prize", *few, "read|open|SGD", sizes=[])
+    well_formed(found, "prize")
+    assert len(found["rows"]) == len(calls) == 6 and len(found["exponents"]) == 3
+    assert not list((tmp_path / "work").glob("archive*")), "archives are removed"
+    more = run("prize", *few, "read|SGD|CF", sizes=[])
+    assert len(calls) == 8 and more["rows"][:6] == found["rows"]
+    assert all(0.7 < row["rmse"] < 1.4 for row in more["rows"] if "rmse" in row)
+    assert {row["stage"].split(",")[0] for row in more["shares"]} == {"SGD", "user-based CF"}
+    assert all(row["share_of_roofline"] > 0 for row in more["shares"])
+
+
+def test_a_stage_whose_process_is_killed_is_reported(monkeypatch):
+    monkeypatch.syspath_prepend(str(bench))
+    import common
+    import prize
+
+    monkeypatch.setattr(common, "set_threads", int)  # nothing is loaded there
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = prize.measured(lambda: common.fresh(os._exit, 9))
+    assert "BrokenProcessPool" in found["error"] and found["cores_of_others"] >= 0
 
 
 def test_peers(run, tmp_path):
