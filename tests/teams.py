@@ -4,6 +4,7 @@ import threading
 from contextlib import suppress
 
 import numpy as np
+import torch
 
 from thu_big_data_ml._workers import Alone, working_in
 
@@ -24,7 +25,8 @@ class Member(Alone):
 
     def add_up(self, *arrays):
         for array in arrays:
-            parts = self._exchange(np.array(array, copy=True))
+            own = array.clone() if isinstance(array, torch.Tensor) else array.copy()
+            parts = self._exchange(own)
             array[...] = sum(parts[1:], parts[0])
 
     def total(self, value):

@@ -13,6 +13,8 @@ from scipy.sparse import csr_matrix
 from sklearn.utils.extmath import svd_flip
 from torch.nn.functional import embedding_bag
 
+from .._workers import workers
+
 # %% ../../nbs/factorization/implicit_prior.ipynb #n001
 def sum_rated(
     rated: tuple,  # the columns of what each row has rated, and where each row starts
@@ -63,17 +65,24 @@ def implicit_directions(
 
 # %% ../../nbs/factorization/implicit_prior.ipynb #c007
 def rated_by_rows(
-    R: csr_matrix,
+    # of a CSR matrix: int64, int32
+    indptr: np.ndarray,
+    indices: np.ndarray,
     device,  # where the tensors go
+    shared: bool = False,  # whether other workers have ratings of these rows, too
 ) -> tuple[torch.Tensor, ...]:
     """Whom or what each row has rated, where that starts, and the weight of the row, (n, 1).
 
     The weight is one over the root of the row's number of ratings times that of the average row.
     """
-    if R.nnz >= 2**31:
+    if len(indices) >= 2**31:
         raise ValueError("implicit=True counts in 32 bits: at most 2,147,483,647 ratings.")
-    counts = np.diff(R.indptr)
-    weights = 1 / np.sqrt(np.maximum(counts, 1) * counts.mean(), dtype=np.float32)[:, None]
-    arrays = R.indices.astype(np.int32), R.indptr.astype(np.int32), weights
+    counts, group = np.diff(indptr), workers()
+    if shared:
+        group.add_up(counts)
+    n_rows = len(counts) if shared else group.place(len(counts))[1]
+    usual = group.total(len(indices)) / n_rows
+    weights = 1 / np.sqrt(np.maximum(counts, 1) * usual, dtype=np.float32)[:, None]
+    arrays = indices, indptr.astype(np.int32), weights
     columns, starts, of_rows = (torch.from_numpy(a).to(device) for a in arrays)
     return columns, starts, of_rows

@@ -21,6 +21,7 @@ from ..estimators._checkpoints import Interrupted, beside
 from thu_big_data_ml.estimators._factor_model import (
     cosine_to,
     default_factors,
+    extent_of,
     split_cells,
     unit_of,
 )
@@ -28,7 +29,7 @@ from ..estimators._schema import Array, Ends, Number, Table, Text
 from ..estimators.contract import RatingEstimator
 from ._adamw_kernels import predict_pairs
 from ._later_rows import best_rows
-from ._solvers import row_penalties
+from ._solvers import row_penalty
 
 # %% ../../nbs/factorization/point_model.ipynb #n004
 OF_OBJECTIVE = ("regularization", "regularization_per_rating", "bias_regularization")
@@ -36,7 +37,8 @@ OF_OBJECTIVE = ("regularization", "regularization_per_rating", "bias_regularizat
 
 def default_per_rating(R: csr_matrix) -> float:
     "What each rating adds to a penalty: 0.05, or less where both sides have many ratings a row."
-    return 0.05 * min(1.0, 250 * max(R.shape) / R.nnz)
+    n_users, n_movies, n_ratings = extent_of(R)
+    return 0.05 * min(1.0, 250 * max(n_users, n_movies) / n_ratings)
 
 
 class PointModel(RatingEstimator):
@@ -112,7 +114,10 @@ class PointModel(RatingEstimator):
         learn, aside = split_cells(R, self.validation_fraction, self.seed_)
         options = dict(n_epochs=self.n_epochs, checkpoint=self.checkpoint)
         model, self.history_ = self._train(learn, aside, **options, **settings)
-        if aside is not None and self._given().get("refit", True):
+        refit = aside is not None and self._given().get("refit", True)
+        del learn, aside
+        if refit:
+            del model  # as large as what is to come
             model = self._refit(R, settings)
         self._keep(model, settings)
 
@@ -132,7 +137,7 @@ class PointModel(RatingEstimator):
     def _best_rows(self, R, V, b_v, second):
         "`best_rows` by the objective of the training."
         settings = dict(zip(OF_OBJECTIVE, self.penalties_))
-        penalty, _, bias_penalty, _ = row_penalties(R, settings)
+        penalty, bias_penalty = row_penalty(np.diff(R.indptr), settings), self.penalties_[2]
         bias = bool(self.params_["bias"])
         return best_rows(R, V, b_v, second, self.mean_, penalty, bias_penalty, bias, self.ends_)
 

@@ -13,8 +13,10 @@ from scipy.sparse import csr_matrix
 from torch import nn
 
 from .._files_and_devices import matrix_precision
+from .._workers import workers
 from ..estimators._schema import Array
 from thu_big_data_ml.factorization._solvers import (
+    OF_USERS,
     FullBatchAdamW,
     ImplicitAdamW,
     ImplicitFeedback,
@@ -176,6 +178,7 @@ class TiledAdamW(AutogradAdamW):
         for users, cells, ratings in self.tiles:
             error, g_U[users], part = tile_gradient(U[users], V, cells, ratings)
             squares, g_V = squares + error, g_V + part
+        workers().add_up(g_V)
         (n, k), m = self.model.U.shape, len(self.model.V)
         factors = [g_U[:n, :k], g_V[:m, :k]]
         if self.model.b_u is None:
@@ -187,13 +190,19 @@ class TiledAdamW(AutogradAdamW):
         "One step; the objective and the summed squared error, both before it."
         with matrix_precision(tf32=self.settings["dtype"] == "tf32"):
             squares, gradients = self.gradient()
-        objective = squares
-        for p, gradient, lam in zip(self.learned.values(), gradients, self.penalties):
+        own = of_movies = torch.zeros_like(squares)
+        for (name, p), gradient, lam in zip(self.learned.items(), gradients, self.penalties):
             penalty = lam * p
-            objective = objective + (penalty * p).sum()
+            part = (penalty * p).sum()
+            own, of_movies = (
+                (own + part, of_movies) if name in OF_USERS else (own, of_movies + part)
+            )
             p.grad = gradient + penalty
         self.optimizer.step()
-        return tuple((torch.stack([objective, 2 * squares]) / 2).tolist())
+        totals = torch.stack([squares + own, squares])
+        workers().add_up(totals)
+        doubled, squares = totals.tolist()
+        return (doubled + of_movies.item()) / 2, squares
 
 # %% ../../nbs/factorization/torch_solvers.ipynb #c011
 class ImplicitTiledAdamW(ImplicitFeedback, TiledAdamW):
@@ -242,4 +251,8 @@ def refuse_misplaced(kind: type, settings: dict):
     if kind is AutogradAdamW and settings["implicit"]:
         raise ValueError(
             "implicit=True needs all ratings at once: no batch_size, and on a GPU no activation."
+        )
+    if kind is AutogradAdamW and workers().size > 1:
+        raise ValueError(
+            "Several workers take all ratings at once: no batch_size, and on a GPU no activation."
         )

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix
 from .._parameters import check_number, seed_of
 from ._point_model import PointModel
 from ._solvers import ALS
-from ._training import check_settings, rating_csr, train
+from ._training import check_settings, mean_rating, rating_csr, train
 from .matrix_factorization import MatrixFactorization
 
 # %% ../../nbs/factorization/als.ipynb #c003
@@ -127,7 +127,7 @@ def train_als(
         check_number("bias_regularization", bias_regularization, above=0)
     R = rating_csr(R_train, unit)
     start = dict(init_scale=init_scale, random_state=settings["random_state"])
-    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), **start)
+    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=mean_rating(R), **start)
     return train(ALS(model, R, settings), R, R_validation, settings, **loop)
 
 # %% ../../nbs/factorization/als.ipynb #n003
@@ -194,6 +194,7 @@ class ALSFactorization(PointModel):
     True
     """
 
+    _adds_up = True
     _train = staticmethod(train_als)
 
     def __init__(

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 
 from .._parameters import seed_of
+from .._workers import workers
 from ._point_model import PointModel
 from ._solvers import SGD
-from ._training import check_settings, rating_csr, train
+from ._training import check_settings, mean_rating, rating_csr, train
 from .matrix_factorization import MatrixFactorization
 
 # %% ../../nbs/factorization/sgd.ipynb #c003
@@ -131,11 +132,16 @@ def train_sgd(
     )
     loop = dict(n_epochs=n_epochs, patience=patience, checkpoint=checkpoint, verbose=verbose)
     check_settings(settings | loop)
+    if workers().size > 1:
+        raise ValueError(
+            "Stochastic gradient descent takes one rating after another and cannot be shared by "
+            "several workers; use ALSFactorization, which minimises the same objective."
+        )
     R = rating_csr(R_train, unit)
     if learning_rate_decay is None:  # with more ratings a row takes more steps a pass
         settings["learning_rate_decay"] = 0.93 if R.nnz < 1e6 else 0.8
     start = dict(init_scale=init_scale, random_state=settings["random_state"])
-    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=float(R.data.mean()), **start)
+    model = MatrixFactorization(*R.shape, n_factors, bias=bias, mean=mean_rating(R), **start)
     return train(SGD(model, R, settings), R, R_validation, settings, **loop)
 
 # %% ../../nbs/factorization/sgd.ipynb #n002
