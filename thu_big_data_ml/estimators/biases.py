@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from .._compiling import even_shares, kernel
 from .._parameters import check_count, check_number
 from .._workers import workers
-from ..data._sparse import column_counts, rating_matrix
+from ..data._sparse import count_each, rating_matrix
 from ._factor_model import mean_of
 
 # %% ../../nbs/estimators/biases.ipynb #n000
@@ -116,7 +116,7 @@ def damped_biases(
     check_count("n_epochs", n_epochs, 0)
     mu = mean_of(R)
     n_u = np.maximum(np.diff(R.indptr) + user_damping, 1e-9)
-    n_i = np.maximum(_sum_of_all(column_counts(R)[None]) + movie_damping, 1e-9)
+    n_i = np.maximum(_sum_of_all(count_each(R.indices, R.shape[1])[None]) + movie_damping, 1e-9)
     where = R.indptr.astype(np.int64), R.indices.astype(np.int32, copy=False)
     values = R.data if R.dtype == np.float32 else R.data.astype(float)
     (above_u, b_u), (of_raters, b_i) = (np.zeros((2, n)) for n in R.shape)

@@ -12,7 +12,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from .._workers import workers
-from ..data._sparse import arrays_of, blocks, cells_of, column_counts
+from ..data._sparse import arrays_of, blocks, cells_of, count_each
 from ..estimators._factor_model import extent_of
 from ..estimators._schema import Array
 from thu_big_data_ml.factorization._adamw_kernels import (
@@ -63,7 +63,7 @@ class Solver:
 
 def row_penalties(R: csr_matrix, settings: dict) -> list:
     "Lambdas of U, V, b_u and b_i: a row of factors has one that grows with its ratings."
-    of_movies = column_counts(R)
+    of_movies = count_each(R.indices, R.shape[1])
     workers().add_up(of_movies)
     of_factors = [row_penalty(n, settings) for n in (np.diff(R.indptr), of_movies)]
     return of_factors + 2 * [settings["bias_regularization"]]
