@@ -29,9 +29,10 @@ from thu_big_data_ml import (
     search_parameters,
     synthetic_ratings,
 )
-from thu_big_data_ml.__main__ import main, names_in
+from thu_big_data_ml.__main__ import main
 from thu_big_data_ml._memory import free_memory, in_blocks
 from thu_big_data_ml.evaluation import _experiment, _measuring, _rows, comparison
+from thu_big_data_ml.evaluation._choosing import names_in
 from thu_big_data_ml.evaluation.comparison import default_models
 
 quick = "global mean, damped biases, user CF, cosine, all raters"

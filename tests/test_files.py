@@ -137,7 +137,9 @@ def test_missing_files_are_named(folder):
     (folder / "netflix_test.txt").unlink()
     with pytest.raises(FileNotFoundError, match="netflix_test.txt: there is no such file"):
         load_ratings(folder)
-    with pytest.raises(FileNotFoundError, match="none of 'sample', 'netflix' and 'synthetic'"):
+    with pytest.raises(
+        FileNotFoundError, match="none of 'sample', 'netflix', 'prize' and 'synthetic'"
+    ):
         load_ratings("smaple")
     with pytest.raises(IsADirectoryError):
         read_ratings(folder)

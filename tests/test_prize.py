@@ -1,6 +1,7 @@
 "The archive of the Netflix Prize: every form gives the same file, what is wrong is named."
 
 import gzip
+import json
 import os
 import re
 import signal
@@ -14,18 +15,26 @@ import pandas as pd
 import pytest
 from models import estimators
 from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
 from trials import SEED, trials
 
 from thu_big_data_ml import (
     BaselinePredictor,
     PrizeRatings,
+    RatingData,
     RatingEstimator,
+    UserCF,
+    compare,
     cut_subset,
     load_ratings,
     read_prize,
+    rmse,
+    split_ratings,
 )
-from thu_big_data_ml.data import _archive, _forms, _prize_arrays, prize
+from thu_big_data_ml.__main__ import main
+from thu_big_data_ml.data import _archive, _forms, _prize_arrays, prize, sources
 from thu_big_data_ml.data.errors import RatingFileError
+from thu_big_data_ml.evaluation import _choosing, _measuring
 
 read_part = partial(read_prize, partial=True, verbose=False)
 DAYS = np.datetime_as_string(np.datetime64("1999-11-11") + np.arange(2243))
@@ -491,3 +500,70 @@ def test_a_store_that_cannot_be_learned_from(tmp_path):
         BaselinePredictor(rating_scale=(2, 5)).fit(store)
     with pytest.raises(ValueError, match="prize.npz: 0 ratings"):
         BaselinePredictor().fit(store.without(np.arange(len(store))))
+
+
+# An experiment
+
+
+def test_a_store_is_a_source_of_ratings(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "data_path", tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no store of the Prize. Put the archive"):
+        load_ratings("prize")
+    ratings = ratings_of(SEED)
+    store = read_part(write_parts(tmp_path / "a", ratings), tmp_path / "prize.npz")
+    data, table = load_ratings("prize"), store.frame(slice(None))
+    assert data.train.path == store.path and repr(data).startswith("RatingData('prize.npz': ")
+    assert f"{len(store) - 30:,} train + 30 test ratings of 1 to 5" in repr(data)
+    pd.testing.assert_frame_equal(data.test, table.iloc[store.probe].reset_index(drop=True))
+    other = RatingData.from_splits(table.drop(store.probe), data.test, store.movies)
+    for part in ("train", "test"):
+        assert (data.matrix(part) != other.matrix(part)).nnz == 0
+    assert data.movies.equals(other.movies) and data.rating_scale == other.rating_scale
+    with pytest.raises(ValueError, match="prize.npz: holds ratings from 1 to 5, which are not on"):
+        load_ratings(store.path, rating_scale=(2, 5))
+
+
+@pytest.mark.parametrize("order", ["random", "time", "user_time"])
+def test_a_store_without_a_probe_is_split(tmp_path, order):
+    folder = write_parts(tmp_path / "a", ratings_of(SEED))
+    (folder / "probe.txt").unlink()
+    with pytest.warns(UserWarning, match="probe.txt not there"):
+        store = read_part(folder, tmp_path / "prize.npz")
+    split = dict(test_size=0.3, random_state=3, order=order)
+    data = load_ratings(store.path, **split)
+    _, test = split_ratings(store.frame(slice(None)), **split)
+    pd.testing.assert_frame_equal(data.test, test)
+    assert len(data.train) + len(test) == len(store)
+
+
+def test_run_on_a_store(tmp_path, monkeypatch, capsys):
+    store = read_part(write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz")
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "--data", str(store.path), "--device", "cpu"]
+    names = "global mean, damped biases, user CF, cosine, all raters"
+    assert main([*words, "--models", names]) == 0
+    said = capsys.readouterr().out
+    assert "To fit: global mean; damped biases; user CF, cosine, all raters\n" in said
+    found = json.loads((tmp_path / "results" / "results.json").read_text())
+    data = load_ratings(store.path)
+    table = store.frame(slice(None)).drop(store.probe)
+    for model, row in zip((DummyRegressor(), BaselinePredictor(), UserCF()), found["models"]):
+        prediction = model.fit(table, table["rating"]).predict(data.test)
+        assert row["rmse"] == pytest.approx(rmse(data.test["rating"], prediction), rel=1e-9)
+    monkeypatch.setattr(_choosing, "LARGE", 100)
+    assert main([*words, "--output", "many", "--quiet"]) == 0
+    found = json.loads((tmp_path / "many" / "results.json").read_text())
+    assert [m["model"] for m in found["models"]] == [*_choosing.FOR_LARGE]
+    os.utime(store.path, (1, 1))  # the ratings count, not their file
+    assert main([*words, "--models", "damped biases"]) == 0
+    assert "Kept from before: damped biases" in capsys.readouterr().out
+
+
+def test_a_model_of_somebodys_gets_a_table_if_it_fits(tmp_path, monkeypatch):
+    store = read_part(write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz")
+    monkeypatch.setattr(_measuring, "free_memory", lambda: (1_000, "left by a test"))
+    with pytest.warns(UserWarning, match="'mean' failed.*DummyRegressor takes no store.*by a test"):
+        table, _ = compare(
+            {"mean": DummyRegressor(), "biases": BaselinePredictor()}, load_ratings(store.path)
+        )
+    assert table["rmse"].isna().tolist() == [True, False]

@@ -13,7 +13,7 @@ from thu_big_data_ml import UserCF, compare, default_models, load_ratings, rmse,
 def data_and_metrics() -> None:
     data = load_ratings("sample", test_size=0.2, random_state=0)
     assert_type(data, lib.RatingData)
-    assert_type(data.train, pd.DataFrame)
+    assert_type(data.test, pd.DataFrame)
     made = synthetic_ratings(100, 50, 1000, random_state=0)
     assert_type(made, lib.RatingData)
     y, prediction = data.test["rating"].to_numpy(), np.zeros(len(data.test))

@@ -4,12 +4,10 @@
 
 # %% auto #0
 __all__ = ['exit_codes', 'expected_errors', 'parser', 'add_run_options', 'add_choices', 'add_download_options', 'read_config',
-           'words_of_config', 'read_options', 'names_in', 'set_parameters', 'chosen_models', 'without_dates', 'main',
-           'download_files', 'run_experiment']
+           'words_of_config', 'read_options', 'main', 'download_files', 'run_experiment']
 
 # %% ../nbs/command_line.ipynb #c002
 import argparse
-import difflib
 import io
 import json
 import sys
@@ -19,6 +17,14 @@ from pathlib import Path
 
 from . import __version__
 from ._saying import complain, say
+from thu_big_data_ml.evaluation._choosing import (
+    FOR_LARGE,
+    LARGE,
+    chosen_models,
+    for_size,
+    near_names,
+    without_dates,
+)
 from .help import data_path, get_device
 
 # %% ../nbs/command_line.ipynb #c005
@@ -51,13 +57,14 @@ def parser() -> argparse.ArgumentParser:
 
 def add_run_options(run: argparse.ArgumentParser):
     "The options of the command `run`."
-    netflix = str(data_path / "netflix").replace("%", "%%")  # as argparse reads it
+    netflix, prize = (str(data_path / n).replace("%", "%%") for n in ("netflix", "prize"))
     run.add_argument(
         "--data",
         default="sample",
         help="sample (real ratings of MovieLens, needs the extra 'sample'), netflix (the four "
-        f"files in {netflix}), synthetic, or the path of a folder of four files or of one rating "
-        "file",
+        f"files in {netflix}), prize (the whole Netflix Prize: the store {prize}.npz, or the "
+        f"archive in {prize}), synthetic, or the path of a folder of four files, of one rating "
+        "file or of a store",
     )
     run.add_argument(
         "--rating-scale",
@@ -99,7 +106,9 @@ def add_choices(run: argparse.ArgumentParser):
         "--models",
         metavar="NAME[,NAME]",
         default=argparse.SUPPRESS,
-        help="only these, by the names that --list prints; all by default",
+        help="only these, by the names that --list prints; by default all, but for more than "
+        f"{LARGE:,} training ratings only {' and '.join(map(repr, FOR_LARGE))}: each of the others "
+        "takes up to some hours there",
     )
     run.add_argument("--list", action="store_true", help="print the names of the models, and end")
     run.add_argument(
@@ -206,7 +215,7 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parameters, known = config.pop("parameters", {}), _known_options()
     for name in config:
         if name not in known:
-            raise ValueError(f"{path}: there is no option {name!r}.{_near(name, known)}")
+            raise ValueError(f"{path}: there is no option {name!r}.{near_names(name, known)}")
     tables = parameters.values() if isinstance(parameters, dict) else [None]
     if not all(isinstance(table, dict) for table in tables):
         raise ValueError(f"{path}: parameters must be tables of names and values, one a model.")
@@ -216,66 +225,6 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser().parse_args([*words[:at], *first, *words[at:]])
     options.parameters = parameters
     return options
-
-
-def _near(name: str, known: list[str]) -> str:
-    "The names that somebody may have meant."
-    lower = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.4)
-    return f" Near it: {', '.join(repr(lower[n]) for n in near)}." if near else ""
-
-# %% ../nbs/command_line.ipynb #n006
-def names_in(text: str, known: list[str]) -> list[str]:
-    "The names in a list with commas between them; `ValueError` for what is none."
-    lower = {name.lower(): name for name in known}
-    parts, names = [part.strip() for part in text.split(",")], []
-    while parts:
-        ends = range(len(parts), 0, -1)
-        fits = [end for end in ends if ", ".join(parts[:end]).lower() in lower]
-        if not fits:
-            raise ValueError(
-                f"--models: there is no model {parts[0][:80]!r}.{_near(', '.join(parts), known)} "
-                "--list prints all names."
-            )
-        name = lower[", ".join(parts[: fits[0]]).lower()]
-        names += [name] if name not in names else []
-        parts = parts[fits[0] :]
-    return names
-
-
-def set_parameters(models: dict, parameters: dict, where: str):
-    "Give models the parameters that a file of settings names."
-    for name, settings in parameters.items():
-        if name not in models:
-            near = _near(name, list(models))
-            raise ValueError(f"{where}: parameters of {name!r}, which is no model.{near}")
-        known = list(models[name].get_params())
-        for parameter, value in settings.items():
-            if parameter not in known:
-                near = _near(parameter, known)
-                raise ValueError(f"{where}: {name!r} has no parameter {parameter!r}.{near}")
-            value = tuple(value) if isinstance(value, list) else value
-            models[name].set_params(**{parameter: value})
-
-
-def chosen_models(options: argparse.Namespace, device: str, verbose: bool) -> dict:
-    "The models asked for, with the parameters asked for, by name."
-    from thu_big_data_ml.evaluation.comparison import default_models
-
-    models = default_models(device, options.random_state, verbose=verbose)
-    set_parameters(models, options.parameters, getattr(options, "config", ""))
-    asked = getattr(options, "models", None)
-    names = list(models) if asked is None else names_in(asked, list(models))
-    return {name: models[name] for name in names}
-
-
-def without_dates(models: dict, data) -> dict[str, str]:
-    "Models that learn from dates, where a part has none or not all; and the name of that part."
-    parts = dict(train=data.train, test=data.test)
-    lack = [n for n, p in parts.items() if "date" not in p or p["date"].isna().any()]
-    settings = {name: model.get_params() for name, model in models.items()} if lack else {}
-    timed = [n for n, p in settings.items() if any(p[k] for k in p if k.split("__")[-1] == "time")]
-    return dict.fromkeys(timed, " and ".join(lack))
 
 # %% ../nbs/command_line.ipynb #n003
 expected_errors = (
@@ -365,6 +314,9 @@ def _run_in(folder: Path, options: argparse.Namespace, device: str, models: dict
     for name, part in without_dates(models, data).items():
         say(f"There are no dates in {part}, or not all: {name!r}, which needs them, is left out.")
         del models[name]
+    models = for_size(models, options, len(data.train))
+    if not options.quiet:
+        say("To fit:", "; ".join(models))
     experiment = Experiment(folder, options, device, data, list(models), __version__)
     try:
         experiment.take_up(models)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['HEAD', 'HEAD_BYTES', 'DIGITS', 'TAIL', 'LOCAL', 'PAD', 'PADDING', 'ZIP64', 'UNITS', 'DTYPES', 'STARTS', 'plain_array',
            'well_formed', 'place_of', 'row_of', 'start_of', 'entry_of', 'write_arrays', 'aligned', 'digest_of',
-           'read_arrays', 'verify_arrays', 'opened', 'frame_fault', 'room_fault', 'digest_fault', 'not_as_written',
-           'seems', 'walk', 'entry_length', 'one_array']
+           'read_arrays', 'verify_arrays', 'opened', 'begins_as', 'frame_fault', 'room_fault', 'digest_fault',
+           'not_as_written', 'seems', 'walk', 'entry_length', 'one_array']
 
 # %% ../nbs/array_files.ipynb #n002
 import codecs
@@ -191,6 +191,12 @@ def opened(path: Path, kind: str) -> Iterator:
         raise FileNotFoundError(f"{path}: there is no such file; name that of a {kind}.") from None
     except PermissionError:
         raise PermissionError(f"{path} may not be read; change its permissions.") from None
+
+
+def begins_as(path: Path, kind: str) -> bool:
+    "Whether a file begins as `write_arrays` begins one of this kind."
+    with opened(path, kind) as file:
+        return file.read(4096).find(json.dumps(dict(kind=kind))[:-1].encode()) >= 0
 
 
 def frame_fault(file, size: int, kind: str) -> str | None:

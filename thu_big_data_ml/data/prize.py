@@ -22,15 +22,12 @@ from .._memory import free_memory
 from .._parameters import check_choice, path_of
 from ._archive import Archive, find_archive
 from ._guards import check_split, generator_of
-from ._prize_arrays import TITLES, Rows, find_pairs, prize_arrays
+from ._prize_arrays import KIND, TITLES, Rows, find_pairs, prize_arrays
 from ._sparse import blocks, check_rows
 from .errors import RatingFileError
 from ..help import data_path
 
 # %% ../../nbs/data/prize.ipynb #n005
-_KIND = "store of the Prize"
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class PrizeRatings:
     r"""The ratings of the Netflix Prize, sorted by user and by movie, in a file that is mapped.
@@ -120,7 +117,7 @@ class PrizeRatings:
             It is another file, or cut short.
         """
         path = _store_of(path)
-        arrays, _ = read_arrays(path, _KIND, mapped=True)
+        arrays, _ = read_arrays(path, KIND, mapped=True)
         return cls(path, *_of_arrays(path, arrays))
 
     def verify(self) -> None:
@@ -131,7 +128,7 @@ class PrizeRatings:
         ValueError
             The file is damaged.
         """
-        verify_arrays(self.path, _KIND)
+        verify_arrays(self.path, KIND)
 
     def without(self, places: np.ndarray) -> "PrizeRatings":
         """The same file less some ratings, such as the probe; nothing is copied.
@@ -204,6 +201,11 @@ class PrizeRatings:
         indptr = self.by_user.indptr[slice(start, None if stop is None else stop + 1)]
         out, cells = self._left_out(indptr, "user")
         return _dates(np.delete(self.by_user.days[cells], out))
+
+    @property
+    def _kept(self) -> np.ndarray:
+        "Where the ratings stand in `by_user` that count."
+        return np.delete(np.arange(len(self.by_user.stars)), self.left_out[0])
 
     def _left_out(self, indptr: np.ndarray, by: str) -> tuple[np.ndarray, slice]:
         "Which ratings of some rows do not count, from the first of these on; and where all are."
@@ -285,7 +287,7 @@ def _of_arrays(path: Path, arrays: dict[str, np.ndarray]) -> tuple:
     except (KeyError, ValueError, TypeError, IndexError):
         fits = False
     if not fits:
-        raise ValueError(f"{path}: not laid out as a {_KIND} is; make it again.")
+        raise ValueError(f"{path}: not laid out as a {KIND} is; make it again.")
     return *ids, by_user, by_movie, arrays["probe"], qualifying, movies
 
 # %% ../../nbs/data/prize.ipynb #n011
@@ -358,7 +360,7 @@ def read_prize(
     arrays = prize_arrays(archive, partial, verbose)
     if _listing(archive) != settings["files"]:
         raise RatingFileError(f"{archive.folder}: files changed while they were read. Try again.")
-    write_arrays(path, arrays, settings, _KIND)
+    write_arrays(path, arrays, settings, KIND)
     return PrizeRatings.open(path)
 
 
@@ -374,7 +376,7 @@ def _listing(archive: Archive) -> str:
 
 def _refuse_other_store(path: Path, archive: Archive, settings: dict):
     "`ValueError` where the file that is there was made of other files, or of a part."
-    _, made = read_arrays(path, _KIND, mapped=True)
+    _, made = read_arrays(path, KIND, mapped=True)
     made = made if isinstance(made, dict) else {}
     if made.get("files") != settings["files"]:
         raise ValueError(

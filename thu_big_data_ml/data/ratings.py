@@ -7,6 +7,7 @@ __all__ = ['get_rating_matrix', 'RatingData', 'split_ratings', 'analyse_split']
 
 # %% ../../nbs/data/ratings.ipynb #c002
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from thu_big_data_ml.data._guards import (
     warn_of_known_pairs,
 )
 from ._sparse import positions
+from .prize import PrizeRatings
 
 # %% ../../nbs/data/ratings.ipynb #c011
 def get_rating_matrix(
@@ -89,7 +91,9 @@ class RatingData:
     Parameters
     ----------
     train, test : DataFrame
-        Columns `user_id`, `movie_id`, `rating` and, where known, `date`; one row a pair.
+        Columns `user_id`, `movie_id`, `rating` and, where known, `date`; one row a pair. From a
+        store of the Prize train is `PrizeRatings`, which stay in their file; models learn from
+        either.
     movies : DataFrame
         Columns `movie_id`, `year` and `title`: a row for each movie rated, NA where no title
         is known.
@@ -119,7 +123,7 @@ class RatingData:
            [0., 2.]], dtype=float32)
     """
 
-    train: pd.DataFrame
+    train: pd.DataFrame | Any  # PrizeRatings
     test: pd.DataFrame
     movies: pd.DataFrame
     user_ids: np.ndarray = field(repr=False)
@@ -201,7 +205,10 @@ class RatingData:
         """
         if split not in ("train", "test"):
             raise ValueError(f"split must be 'train' or 'test', not {split!r}.")
-        return get_rating_matrix(getattr(self, split), self.user_ids, self.movie_ids)
+        part = getattr(self, split)
+        if isinstance(part, PrizeRatings):
+            return part.matrix()
+        return get_rating_matrix(part, self.user_ids, self.movie_ids)
 
     def __repr__(self) -> str:
         low, high = self.rating_scale

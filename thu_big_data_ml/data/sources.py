@@ -17,15 +17,18 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_integer_dtype
 
+from .._array_files import begins_as
 from .._files_and_devices import write_whole
 from .._memory import warn_caller
 from .._parameters import path_of
 from ._folders import look_into
 from ._guards import any_repeated, check_split, resolve_duplicates
 from ._layouts import check_order, existing_file, line_of, netflix_files
+from ._prize_arrays import KIND
 from ._sparse import positions
 from .errors import RatingFileError
 from .files import read_ratings
+from .prize import PrizeRatings, read_prize
 from .ratings import RatingData, split_ratings
 from .synthetic import synthetic_ratings
 from .titles import read_movie_titles, read_users
@@ -232,6 +235,49 @@ def _find_sample() -> Path:
         )
     return found[0]
 
+# %% ../../nbs/data/sources.ipynb #n031
+def _load_store(path: Path, split: dict, rating_scale: tuple[float, float]) -> RatingData:
+    "A store of the Prize, less its probe, and the probe; another split where one is asked for."
+    store = PrizeRatings.open(path)
+    places = store.probe
+    if not len(places) or split["order"] != "random":
+        places = _held_out(store, split)
+    train, test = store.without(places), store.frame(places)
+    stars = np.delete(store.by_user.stars, places)
+    if not len(stars):
+        raise ValueError(f"{path}: all its ratings are held out, and none is left to learn from.")
+    scale = float(stars.min()), float(stars.max())
+    if not rating_scale[0] <= scale[0] <= scale[1] <= rating_scale[1]:
+        raise ValueError(
+            f"{path}: holds ratings from {scale[0]:g} to {scale[1]:g}, which are not on the scale "
+            f"{tuple(rating_scale)}. Leave rating_scale out."
+        )
+    ids = store.user_ids, store.movie_ids
+    return RatingData(train, test, store.movies, *ids, scale, name=path.name)
+
+
+def _held_out(store: PrizeRatings, split: dict) -> np.ndarray:
+    "Where the ratings stand that `split_ratings` holds out."
+    table = pd.DataFrame(dict(place=np.arange(len(store))))
+    if split["order"] != "random":
+        table["user_id"] = np.repeat(store.user_ids, np.diff(store.by_user.indptr))
+        table["date"] = store.dates()
+    return split_ratings(table, **split)[1]["place"].to_numpy()
+
+
+def _prize_store() -> Path:
+    "The store in the folder for data; made first where only the archive is there."
+    path = data_path / "prize.npz"
+    if not path.exists() and (data_path / "prize").is_dir():
+        read_prize(data_path / "prize")
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: there is no store of the Prize. Put the archive (Kaggle's "
+            f"netflix-inc/netflix-prize-data, or Netflix's own) into {data_path / 'prize'}, and it "
+            "is made there, in a minute; or let read_prize('FOLDER') make it from another folder."
+        )
+    return path
+
 # %% ../../nbs/data/sources.ipynb #c005
 def load_ratings(
     source: str | Path = "sample",
@@ -249,8 +295,11 @@ def load_ratings(
     ----------
     source : str or Path, default "sample"
         "sample" (real ratings of MovieLens, 671 users), "netflix" (the course's four files in
-        `data_path / "netflix"`), "synthetic", a folder of the four files, of the archive's
-        `combined_data_*.txt` or of MovieLens, or one rating file as `read_ratings` reads it.
+        `data_path / "netflix"`), "prize" (the whole Netflix Prize: the store that `read_prize`
+        made at `data_path / "prize.npz"`, or makes of the archive in `data_path / "prize"`),
+        "synthetic", a folder of the four files, of the archive's `combined_data_*.txt` or of
+        MovieLens, one rating file as `read_ratings` reads it, or a store by its path. The probe is
+        the test part of a store that has one.
     test_size : float, default 0.2
         Share of ratings held out, where the source has no split of its own.
     order : {"random", "time", "user_time"}, default "random"
@@ -268,7 +317,8 @@ def load_ratings(
     Returns
     -------
     RatingData
-        Train and test ratings, titles where known, and id maps.
+        Train and test ratings, titles where known, and id maps. `train` of a store is
+        `PrizeRatings`.
 
     Raises
     ------
@@ -305,6 +355,8 @@ def load_ratings(
         _unpack_sample(path)
     if not path.exists():
         raise FileNotFoundError(_not_there(source, path))
+    if path.is_file() and begins_as(path, KIND):
+        return _load_store(path, split, rating_scale)
     if not path.is_dir():
         return _split_files([path], path.name, split, options)
     folder, files = look_into(path)
@@ -327,9 +379,11 @@ def _path_of(source: str | Path) -> Path:
                 "RatingData.from_splits(train, test, titles) makes of it what load_ratings returns."
             )
         raise TypeError(
-            "source must be 'sample', 'netflix', 'synthetic' or the path of a folder or a file, "
-            f"not {kind}.{cure}"
+            "source must be 'sample', 'netflix', 'prize', 'synthetic' or the path of a folder or "
+            f"a file, not {kind}.{cure}"
         )
+    if source == "prize":
+        return _prize_store()
     if source in ("netflix", "sample"):
         return data_path / source
     return path_of(source)
@@ -339,7 +393,7 @@ def _not_there(source: str | Path, path: Path) -> str:
     "The sentence that says what is not there, where it was looked for, and what to do."
     looked = f"{path.absolute()}: there is no such file or folder"
     if source != "netflix":
-        looked += ", and it is none of 'sample', 'netflix' and 'synthetic'"
+        looked += ", and it is none of 'sample', 'netflix', 'prize' and 'synthetic'"
     return (
         f"{looked}. The course's four files are looked for in {data_path / 'netflix'}; "
         "`python -m thu_big_data_ml download --help` tells how to fetch them. The environment "

@@ -74,9 +74,8 @@ class Experiment:
         self.data = data
         self.names = names
         self.machine = machine_facts(device)
-        parts = (data.train, data.test)
         self.key = {
-            "the ratings": [ratings_fingerprint(part, part["rating"]) for part in parts],
+            "the ratings": [ratings_fingerprint(part) for part in (data.train, data.test)],
             "the seed": options.random_state,
             "the device": device,
             "the version": release,

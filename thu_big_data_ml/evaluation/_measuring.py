@@ -14,17 +14,20 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from .._memory import free_memory
+from ..data.prize import PrizeRatings
 from ..data.ratings import RatingData
+from ..estimators.contract import RatingEstimator
 from ..metrics import mae, rmse_and_error
 
 # %% ../../nbs/evaluation/measuring.ipynb #n015
 def evaluate(model, data: RatingData) -> tuple[dict, np.ndarray]:
     "Fit and score one model: its row of `compare`, and its predictions."
-    X_train, y_train = data.train.drop(columns="rating"), data.train["rating"]
+    given = _given_to(model, data.train)
     X_test, y_test = data.test.drop(columns="rating"), data.test["rating"]
-    _rehearse(model, X_train.head(100), y_train.head(100))
+    _rehearse(model, data.train)
     start = clock.perf_counter()
-    model.fit(X_train, y_train)
+    model.fit(*given)
     fitted = clock.perf_counter()
     prediction = model.predict(X_test)
     done = clock.perf_counter()
@@ -41,6 +44,22 @@ def evaluate(model, data: RatingData) -> tuple[dict, np.ndarray]:
     return row, prediction
 
 
+def _given_to(model, train) -> tuple:
+    "What a model is fitted to; a model of somebody's gets a store as a table, if it fits."
+    if not isinstance(train, PrizeRatings):
+        return train.drop(columns="rating"), train["rating"]
+    if isinstance(model, RatingEstimator):
+        return (train,)
+    need, (free, limit) = 80 * len(train.by_user.stars), free_memory()
+    if need > free:
+        raise MemoryError(
+            f"A {type(model).__name__} takes no store, and a table of {len(train):,} ratings takes "
+            f"{need / 1e9:.2g} GB, where {free / 1e9:.2g} GB may be used ({limit}). Leave it out, "
+            "or cut_subset makes a smaller set."
+        )
+    return _given_to(model, train.frame(train._kept))
+
+
 def _check_prediction(prediction, n: int):
     "`ValueError` where a model of somebody's does not predict a number for each pair."
     if np.shape(prediction) != (n,):
@@ -50,8 +69,10 @@ def _check_prediction(prediction, n: int):
         raise ValueError(f"predict gave no finite number for {wrong:,} of {n:,} pairs.")
 
 
-def _rehearse(model, X: pd.DataFrame, y: pd.Series):
+def _rehearse(model, train):
     "Fit a copy on a few ratings, to have everything compiled; checkpoints are left alone."
+    few = train.frame(train._kept[:100]) if isinstance(train, PrizeRatings) else train.head(100)
+    X, y = few.drop(columns="rating"), few["rating"]
     copy = clone(model, safe=False)
     names = copy.get_params() if hasattr(copy, "get_params") else ()
     checkpoints = [name for name in names if name.split("__")[-1] == "checkpoint"]

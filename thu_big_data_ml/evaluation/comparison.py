@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from ..bayesian.gibbs import GibbsFactorization
 from ..bayesian.variational import VariationalFactorization
+from ..data._sparse import positions
 from ..data.ratings import RatingData
 from ..estimators.baseline import BaselinePredictor
 from thu_big_data_ml.evaluation._measuring import (
@@ -102,7 +103,8 @@ def compare(
     ----------
     models : dict of str to estimator
         Name to model: anything with `fit(X, y)` and `predict(X)`, where `X` is a frame with
-        `user_id`, `movie_id` and, where known, `date`. They are fitted in place.
+        `user_id`, `movie_id` and, where known, `date`. They are fitted in place. Models of this
+        package are fitted to a store itself, others to its table.
     data : RatingData
         The split.
     verbose : bool, default False
@@ -238,7 +240,8 @@ def plot_error_by_activity(
             f"predictions has {len(predictions):,} rows and data.test {len(data.test):,}: they "
             "are of other ratings."
         )
-    counts = data.test[by].map(data.train[by].value_counts()).fillna(0).to_numpy()
+    ids, axis = (data.user_ids, 1) if by == "user_id" else (data.movie_ids, 0)
+    counts = data.matrix("train").getnnz(axis)[positions(data.test[by], ids)]
     fig = figure(
         f"training ratings of the {by.removesuffix('_id')}",
         "test RMSE (stars)",
