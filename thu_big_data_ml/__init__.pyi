@@ -43,6 +43,7 @@ from .estimators.baseline import BaselinePredictor
 from .neighbors.similarity import (
     center_ratings,
     cosine_by_matrix_product,
+    nearest_users,
     user_similarity,
 )
 from .neighbors.user_cf import (
@@ -144,6 +145,7 @@ __all__ = [
     "masked_product",
     "masked_rmse_loss",
     "mean_and_error",
+    "nearest_users",
     "one_standard_error",
     "paired_difference",
     "plot_comparison",

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['weigh', 'turns_of', 'pairs_kernel', 'cells_kernel', 'finish_cells', 'sortable_keys', 'nearest_of_some',
            'nearest_first', 'count_bits', 'rated_bits', 'kth_largest', 'keep_nearest', 'weigh_few', 'weigh_walking',
-           'nearest_kernel', 'to_weights']
+           'nearest_kernel', 'weight_of', 'to_weights', 'squares_of']
 
 # %% ../../nbs/neighbors/kernels.ipynb #c002
 from concurrent.futures import ThreadPoolExecutor
@@ -266,10 +266,28 @@ def nearest_kernel(
     all_done(done, len(users))
 
 # %% ../../nbs/neighbors/kernels.ipynb #c011
+@kernel
+def weight_of(similarity, drop, amplification):
+    "Similarity to the power of `amplification`, with its sign; a negative one is 0 if dropped."
+    size = abs(similarity)
+    if amplification != 1:
+        size = size ** np.float32(amplification)
+    return size if similarity >= 0 else np.float32(0) if drop else -size
+
+
 @kernel(parallel=True)
 def to_weights(S, drop, amplification):  # S float32, in place
-    "Similarities to the power of `amplification`, with their sign; negative ones to 0 if dropped."
+    "`weight_of` everywhere."
     for x in prange(len(S)):
         for y in range(S.shape[1]):
-            size = abs(S[x, y]) ** np.float32(amplification) if amplification != 1 else abs(S[x, y])
-            S[x, y] = size if S[x, y] >= 0 else np.float32(0) if drop else -size
+            S[x, y] = weight_of(S[x, y], drop, amplification)
+
+
+@kernel
+def squares_of(indptr, values):  # (n,) float64
+    "The sum of squares of each row, without a copy of all values in float64."
+    squares = np.zeros(len(indptr) - 1)
+    for r in range(len(squares)):
+        for e in range(indptr[r], indptr[r + 1]):
+            squares[r] += np.float64(values[e]) ** 2
+    return squares

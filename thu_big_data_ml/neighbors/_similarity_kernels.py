@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FLOAT_LANES', 'BYTE_LANES', 'SortedRatings', 'each_line', 'spread', 'line_sums', 'add_lines', 'weigh_lines',
            'byte_sums', 'add_bytes', 'new_strip', 'sort_ratings', 'count', 'group_rows', 'small_integers', 'fill_stars',
-           'fill_reals', 'add_groups', 'multiply_stars', 'multiply_reals', 'divide_by_norms', 'divide_by_common_norms',
-           'weigh_by_support', 'star_kernel', 'real_kernel', 'compare_blocks', 'write_rows', 'write_columns',
-           'group_size', 'similarity_by_blocks']
+           'fill_reals', 'clear', 'add_groups', 'multiply_stars', 'multiply_reals', 'divide_by_norms',
+           'divide_by_common_norms', 'weigh_by_support', 'star_kernel', 'real_kernel', 'compare_blocks', 'write_rows',
+           'write_columns', 'group_size', 'similarity_by_blocks']
 
 # %% ../../nbs/neighbors/similarity_kernels.ipynb #c002
 from collections import namedtuple
@@ -151,7 +151,7 @@ def new_strip(n_lines, lanes, like):  # (n_lines, lanes) of the dtype of `like`
 SortedRatings = namedtuple(
     "SortedRatings",
     [
-        # (n,) int64, the row of the matrix that comes first, second, ...: the most ratings first
+        # (n,) int64, the row of the matrix that comes first, second, ...
         "order",
         # (n, n_groups + 1) int64, where the groups of each sorted row start; of stars, group g
         # holds the value g + 1
@@ -167,11 +167,13 @@ SortedRatings = namedtuple(
 def sort_ratings(
     E: csr_matrix,  # (n_users, n_movies) centred ratings
     grouped: bool = True,  # whether small integers are grouped
+    # (n_users,) the rows in the order wanted; by default those with the most ratings first
+    order: np.ndarray | None = None,
 ) -> SortedRatings:
     "Lay the ratings out for the kernels."
     indptr, indices, values = arrays_of(E)
     values, n_groups = small_integers(values) if grouped else (values, 0)
-    order = np.argsort(-np.diff(indptr), kind="stable")
+    order = np.argsort(-np.diff(indptr), kind="stable") if order is None else order
     popularity = np.argsort(-count(indices, E.shape[1]), kind="stable")
     column = np.empty(E.shape[1], np.int32)
     column[popularity] = np.arange(E.shape[1])
@@ -264,6 +266,14 @@ def fill_reals(some, ratings, power, strip):
 
 
 @kernel
+def clear(some, ratings, strip):
+    "Write 0 where something was written to a strip: less work than a new strip of zeros."
+    for j in range(len(some)):
+        for e in range(ratings.bounds[some[j], 0], ratings.bounds[some[j], -1]):
+            strip[ratings.indices[e], j] = 0
+
+
+@kernel
 def add_groups(indices, bounds, strip, most, part, total):
     "total = the sum over groups g of (g + 1) * lines, exact; `most` is the strip's largest number."
     total[:] = part[:] = filled = 0
@@ -280,133 +290,134 @@ def add_groups(indices, bounds, strip, most, part, total):
 
 
 @kernel
-def multiply_stars(ratings, some, begin, block):
-    "block[v - begin, j] = the product of row v with row some[j], for stars."
-    strip = new_strip(ratings.n_columns, BYTE_LANES, np.zeros(1, np.int8))
+def multiply_stars(ratings, some, others, strip, block):
+    "block[x, j] = the product of rows others[x] and some[j], for stars; `strip` is of zeros."
     part = np.zeros(BYTE_LANES, np.uint16)
     fill_stars(some, ratings, False, strip)
-    for v in range(begin, begin + len(block)):
-        add_groups(
-            ratings.indices,
-            ratings.bounds[v],
-            strip,
-            ratings.bounds.shape[1] - 1,
-            part,
-            block[v - begin],
-        )
+    most = ratings.bounds.shape[1] - 1
+    for x in range(len(others)):
+        add_groups(ratings.indices, ratings.bounds[others[x]], strip, most, part, block[x])
+    clear(some, ratings, strip)
 
 
 @kernel
-def multiply_reals(ratings, some, begin, block):
-    "block[v - begin, j] = the product of row v with row some[j], for reals."
+def multiply_reals(ratings, some, others, strip, block):
+    "block[x, j] = the product of rows others[x] and some[j], for reals; `strip` is of zeros."
     for j in range(0, len(some), FLOAT_LANES):
-        strip = new_strip(ratings.n_columns, FLOAT_LANES, ratings.values)
-        fill_reals(some[j : j + FLOAT_LANES], ratings, 1, strip)
-        for v in range(begin, begin + len(block)):
-            row = slice(ratings.bounds[v, 0], ratings.bounds[v, -1])
+        few = some[j : j + FLOAT_LANES]
+        fill_reals(few, ratings, 1, strip)
+        for x in range(len(others)):
+            row = slice(ratings.bounds[others[x], 0], ratings.bounds[others[x], -1])
             add_lines(
                 ratings.indices[row],
                 ratings.values[row],
                 strip,
-                block[v - begin, j : j + FLOAT_LANES],
+                block[x, j : j + FLOAT_LANES],
             )
+        clear(few, ratings, strip)
 
 
 @kernel
-def divide_by_norms(ratings, some, begin, block):
+def divide_by_norms(ratings, some, others, block):
     "The cosine: divide by the norms of both rows."
-    for v in range(len(block)):
-        for j in range(len(some)):
-            block[v, j] *= ratings.inverse[begin + v] * ratings.inverse[some[j]]
+    own = np.zeros(BYTE_LANES, np.float32)
+    for j in range(len(some)):
+        own[j] = ratings.inverse[some[j]]
+    for x in range(len(others)):
+        inverse = ratings.inverse[others[x]]
+        for j in range(BYTE_LANES):
+            block[x, j] *= inverse * own[j]
 
 
 @kernel
-def divide_by_common_norms(ratings, some, begin, block):
-    "Pearson: divide by the norms over the columns that both rows have."
-    own, others = np.zeros(FLOAT_LANES, np.float32), np.zeros(FLOAT_LANES, np.float32)
-    ones, squares = np.ones_like(ratings.values), ratings.values * ratings.values
+def divide_by_common_norms(ratings, some, others, mask, squared, block):
+    "Pearson: divide by the norms over the columns that both rows have; the strips are of zeros."
+    own, norm = np.zeros(FLOAT_LANES, np.float32), np.zeros(FLOAT_LANES, np.float32)
+    nothing = np.zeros(FLOAT_LANES, np.float32)
+    squares = np.empty(ratings.n_columns, np.float32)
     for start in range(0, len(some), FLOAT_LANES):
-        mask = new_strip(ratings.n_columns, FLOAT_LANES, ratings.values)
-        squared = new_strip(ratings.n_columns, FLOAT_LANES, ratings.values)
-        fill_reals(some[start : start + FLOAT_LANES], ratings, 0, mask)
-        fill_reals(some[start : start + FLOAT_LANES], ratings, 2, squared)
-        for v in range(begin, begin + len(block)):
-            row = slice(ratings.bounds[v, 0], ratings.bounds[v, -1])
-            add_lines(ratings.indices[row], squares[row], mask, own)
-            add_lines(ratings.indices[row], ones[row], squared, others)
+        few = some[start : start + FLOAT_LANES]
+        fill_reals(few, ratings, 0, mask)
+        fill_reals(few, ratings, 2, squared)
+        for x in range(len(others)):
+            row = slice(ratings.bounds[others[x], 0], ratings.bounds[others[x], -1])
+            values = ratings.values[row]
+            for e in range(len(values)):
+                squares[e] = values[e] * values[e]
+            add_lines(ratings.indices[row], squares[: len(values)], mask, own)
+            weigh_lines(ratings.indices[row], values, squared, nothing, norm)
             for j in range(FLOAT_LANES):
-                norms = own[j] * others[j]
-                block[v - begin, start + j] = (
-                    block[v - begin, start + j] / np.sqrt(norms) if norms > 0 else 0
-                )
+                norms = own[j] * norm[j]
+                block[x, start + j] = block[x, start + j] / np.sqrt(norms) if norms > 0 else 0
+        clear(few, ratings, mask)
+        clear(few, ratings, squared)
 
 
 @kernel
-def weigh_by_support(ratings, some, begin, shrinkage, min_support, block):
+def weigh_by_support(ratings, some, others, shrinkage, min_support, strip, block):
     "Multiply by n / (n + shrinkage) for n columns in common; by 0 where n is below min_support."
-    strip = new_strip(ratings.n_columns, BYTE_LANES, np.zeros(1, np.int8))
     part, common = np.zeros(BYTE_LANES, np.uint16), np.zeros(BYTE_LANES, np.float32)
     fill_stars(some, ratings, True, strip)
-    for v in range(begin, begin + len(block)):
-        add_groups(
-            ratings.indices,
-            ratings.bounds[v, :: ratings.bounds.shape[1] - 1],
-            strip,
-            1,
-            part,
-            common,
-        )
+    step = ratings.bounds.shape[1] - 1
+    for x in range(len(others)):
+        add_groups(ratings.indices, ratings.bounds[others[x], ::step], strip, 1, part, common)
         for j in range(BYTE_LANES):
-            block[v - begin, j] *= (
+            block[x, j] *= (
                 common[j] / (common[j] + shrinkage) if common[j] >= max(min_support, 1) else 0
             )
+    clear(some, ratings, strip)
 
 # %% ../../nbs/neighbors/similarity_kernels.ipynb #c014
 @kernel(parallel=True)
 def star_kernel(
     ratings,  # `SortedRatings` of stars
     users,  # (n,) sorted rows; each 64 of them are a block
-    # (n_blocks,) with which row a block's comparisons begin, and (n_blocks + 1,) where they are
-    # written
+    others,  # (n_others,) sorted rows that they are compared with
+    # (n_blocks,) with which of the others a block's comparisons begin, and (n_blocks + 1,) where
+    # they are written
     begins,
     offsets,
     turns,  # (n_blocks,) a permutation of the blocks
     # see `user_similarity`
     shrinkage,
     min_support,
-    # flat float32; block b is A[offsets[b]:offsets[b + 1]], a row of 64 for each row from
+    # flat float32; block b is A[offsets[b]:offsets[b + 1]], a row of 64 for each of the others from
     # begins[b] on
     A,
 ):
-    "Cosines of blocks of users with the rows from their begin on."
+    "Cosines of blocks of users with the others from their begin on."
     done = 0
     for t in prange(len(turns)):
         b = turns[t]
-        some = users[b * BYTE_LANES : (b + 1) * BYTE_LANES]
+        some, those = users[b * BYTE_LANES : (b + 1) * BYTE_LANES], others[begins[b] :]
         block = A[offsets[b] : offsets[b + 1]].reshape(-1, BYTE_LANES)
-        multiply_stars(ratings, some, begins[b], block)
-        divide_by_norms(ratings, some, begins[b], block)
+        strip = new_strip(ratings.n_columns, BYTE_LANES, np.zeros(1, np.int8))
+        multiply_stars(ratings, some, those, strip, block)
+        divide_by_norms(ratings, some, those, block)
         if shrinkage > 0 or min_support > 1:
-            weigh_by_support(ratings, some, begins[b], shrinkage, min_support, block)
+            weigh_by_support(ratings, some, those, shrinkage, min_support, strip, block)
         done += 1
     all_done(done, len(turns))
 
 
 @kernel(parallel=True)
-def real_kernel(ratings, users, begins, offsets, turns, common, shrinkage, min_support, A):
+def real_kernel(ratings, users, others, begins, offsets, turns, common, shrinkage, min_support, A):
     "`star_kernel` for reals, and for norms over common movies too."
     done = 0
     for t in prange(len(turns)):
         b = turns[t]
-        some = users[b * BYTE_LANES : (b + 1) * BYTE_LANES]
+        some, those = users[b * BYTE_LANES : (b + 1) * BYTE_LANES], others[begins[b] :]
         block = A[offsets[b] : offsets[b + 1]].reshape(-1, BYTE_LANES)
-        multiply_reals(ratings, some, begins[b], block)
+        strip = new_strip(ratings.n_columns, FLOAT_LANES, ratings.values)
+        multiply_reals(ratings, some, those, strip, block)
         if common:
-            divide_by_common_norms(ratings, some, begins[b], block)
+            squared = new_strip(ratings.n_columns, FLOAT_LANES, ratings.values)
+            divide_by_common_norms(ratings, some, those, strip, squared, block)
         else:
-            divide_by_norms(ratings, some, begins[b], block)
+            divide_by_norms(ratings, some, those, block)
         if shrinkage > 0 or min_support > 1:
-            weigh_by_support(ratings, some, begins[b], shrinkage, min_support, block)
+            marks = new_strip(ratings.n_columns, BYTE_LANES, np.zeros(1, np.int8))
+            weigh_by_support(ratings, some, those, shrinkage, min_support, marks, block)
         done += 1
     all_done(done, len(turns))
 
@@ -414,6 +425,7 @@ def real_kernel(ratings, users, begins, offsets, turns, common, shrinkage, min_s
 def compare_blocks(
     ratings: SortedRatings,
     users: np.ndarray,  # (n,) int64 sorted rows
+    others: np.ndarray,  # (n_others,) int64 sorted rows
     begins: np.ndarray,
     offsets: np.ndarray,  # see `star_kernel`
     metric: str,
@@ -421,22 +433,14 @@ def compare_blocks(
     min_support: int,  # see `user_similarity`
     A: np.ndarray,  # flat float32, written
 ):
-    "Compare blocks of 64 users with all rows from their begins on, by the kernel that fits."
+    "Compare blocks of 64 users with the others from their begins on, by the kernel that fits."
     turns = np.random.default_rng(0).permutation(len(begins))
+    support = float(shrinkage), float(min_support)
     if len(ratings.values) == 0 and metric == "cosine":
-        star_kernel(ratings, users, begins, offsets, turns, float(shrinkage), float(min_support), A)
+        star_kernel(ratings, users, others, begins, offsets, turns, *support, A)
     else:
-        real_kernel(
-            ratings,
-            users,
-            begins,
-            offsets,
-            turns,
-            metric != "cosine",
-            float(shrinkage),
-            float(min_support),
-            A,
-        )
+        common = metric != "cosine"
+        real_kernel(ratings, users, others, begins, offsets, turns, common, *support, A)
 
 # %% ../../nbs/neighbors/similarity_kernels.ipynb #c016
 @kernel(parallel=True)
@@ -490,13 +494,15 @@ def similarity_by_blocks(
     rank[order] = np.arange(len(order))
     rows = np.arange(len(order)) if everybody else rank[users].astype(np.int64)
     targets = order if everybody else np.arange(len(users))
+    everyone = np.arange(len(order))
     S, A = np.empty((len(rows), len(order)), np.float32), np.empty(0, np.float32)
     for group in blocks(len(rows), group_size(len(rows))):
         firsts = rows[group] * everybody
         begins = firsts[::BYTE_LANES]
         offsets = np.concatenate([[0], np.cumsum((len(order) - begins) * BYTE_LANES)])
         A = A if len(A) >= offsets[-1] else np.empty(offsets[-1], np.float32)
-        compare_blocks(ratings, rows[group], begins, offsets, metric, shrinkage, min_support, A)
+        how = metric, shrinkage, min_support
+        compare_blocks(ratings, rows[group], everyone, begins, offsets, *how, A)
         write_rows(A, offsets, firsts, rank, targets[group], S)
         if everybody:
             turn = np.argsort(order[group])

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['few_products', 'few_cells', 'exact_in_tf32', 'dense_on', 'similarity_by_products', 'ones_like', 'common_norms',
-           'all_norms', 'similarity_rows', 'similarity_bytes', 'check_similarity', 'center_of', 'less_level']
+           'all_norms', 'similarity_rows', 'similarity_bytes', 'block_size', 'check_similarity', 'center_of',
+           'less_level']
 
 # %% ../../nbs/neighbors/similarity_ways.ipynb #n002
 from collections.abc import Callable
@@ -130,6 +131,18 @@ def similarity_bytes(n_rows: int, n_users: int) -> int:
     "What `n_rows` similarities with all users take, with a group of blocks beside them."
     whole_blocks = -(-n_rows // BYTE_LANES) * BYTE_LANES
     return 4 * (n_rows + min(group_size(n_rows), whole_blocks)) * n_users
+
+
+def block_size(n: int, free: int, limit: str) -> int:
+    "How many rows of `n` are computed at a time; `MemoryError` if not even a block fits."
+    least = similarity_bytes(BYTE_LANES, n)
+    size = min(4096, int(BYTE_LANES * free / least) // BYTE_LANES * BYTE_LANES)
+    if size == 0:
+        raise MemoryError(
+            f"The similarities of {BYTE_LANES} among {n:,} take {least / 1e9:.3g} GB and "
+            f"{free / 1e9:.3g} GB may be used ({limit}). Raise that limit, or free memory."
+        )
+    return size
 
 
 def check_similarity(metric: str, shrinkage: float, min_support: int):
