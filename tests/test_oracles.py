@@ -492,6 +492,7 @@ class SmallModel:
         days = np.datetime64("2005-01-01") + rng.integers(0, 300, R.nnz)
         self.state = new_state(R, 1, bases, days if age else None, age, rng)
         self.state.groupings = []
+        self.state.user_of = np.repeat(np.arange(5, dtype=np.int32), np.diff(R.indptr))
         if groups:
             self.state.groupings = [new_grouping(rng.integers(0, 3, R.nnz), rng)]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from .._workers import Alone, workers
 from ._draw_kernels import draw_rows, weighted_squares
 from ..estimators._schema import Array
 from ..factorization._implicit_prior import implicit_feedback
@@ -23,7 +24,7 @@ class Side:
 
     indptr: np.ndarray  # (n + 1,) int64: where the ratings of each row start
     indices: np.ndarray  # (nnz,) int32: who is on the other side of each rating
-    # (nnz,) int64: the number of each rating in the order of the users; None for the users
+    # (nnz,) whole: the number of each rating in the order of the users; None for the users
     at: np.ndarray | None
     order: np.ndarray  # (n,) int64: a permutation of the rows
     # (n, k + 1) float32: factors, and the bias as the last column; as many again for drifting users
@@ -39,6 +40,9 @@ class Side:
     shift: np.ndarray  # (n, k + 1) float32: h = Q S G
     # (nnz,) float32: when each rating was given, in the order of `indices`; None without drift
     age: np.ndarray | None
+    team: Alone  # who shares the rows
+    n_rows: int  # of the team
+    counts: np.ndarray  # (n,) int64: ratings of each row, by the users of all workers
 
 
 def new_side(
@@ -50,16 +54,21 @@ def new_side(
     age: np.ndarray | None = None,  # (nnz,) float32, in the order of the users
 ) -> Side:
     "A side at the start: small factors, precisions of 10, and of 100 for what drifts, equal noise."
-    n, K = R.shape[0], n_factors + 1
-    if at is None and age is not None:
+    n, K, of_users = R.shape[0], n_factors + 1, at is None
+    if of_users and age is not None:
         K *= 2
-    X = rng.standard_normal((n, K), np.float32) * np.float32(0.1)
+    team, counts = workers() if of_users else Alone(), np.diff(R.indptr).astype(np.int64)
+    before, n_rows = team.place(n)
+    if not of_users:
+        workers().add_up(counts)
+    X = rng.standard_normal((n_rows, K), np.float32)[before : before + n] * np.float32(0.1)
     X[:, n_factors:] = 0
+    order = rng.permutation(n_rows) - before
     return Side(
         indptr=R.indptr.astype(np.int64),
-        indices=R.indices.astype(np.int32),
+        indices=R.indices.astype(np.int32, copy=False),
         at=at,
-        order=rng.permutation(n),
+        order=order[(order >= 0) & (order < n)],
         X=X,
         basis=basis[0],
         values=basis[1],
@@ -70,7 +79,10 @@ def new_side(
         noise_precision=np.ones(n),
         link=np.zeros((0 if basis[1] is None else len(basis[1]), K)),
         shift=np.zeros_like(X),
-        age=age if at is None or age is None else age[at],
+        age=age if of_users or age is None else age[at],
+        team=team,
+        n_rows=n_rows,
+        counts=counts,
     )
 
 

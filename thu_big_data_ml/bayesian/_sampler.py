@@ -21,6 +21,7 @@ from tqdm import tqdm
 from .._compiling import threads_for
 from .._memory import warn_caller
 from .._parameters import check_count, check_number, check_switch
+from .._workers import workers
 from ._draw_kernels import residuals
 from ._priors import MoviePrior, UserPrior, prior_samples
 from ._starts import SIDE_DRAWN, take_up
@@ -172,7 +173,9 @@ class Watch:
         self.indices = i.astype(np.int32)
         self.total = np.zeros(len(self.rating), np.float32)
         self.groups, self.age = [], None
-        self.scale = state.target.min() + state.mean, state.target.max() + state.mean
+        own = (state.target.min(), state.target.max()) if len(state.target) else (np.inf, -np.inf)
+        self.scale = [end + state.mean for end in workers().ends(*map(float, own))]
+        self.n = int(workers().total(len(self.rating)))  # of the users of all workers
         if dates is None:
             return
         dates = np.asarray(dates)[order]
@@ -194,7 +197,8 @@ class Watch:
         score = -error + sum(effects)
         self.total = score + (self.total if n > 1 else 0)
         prediction = np.clip(self.total / max(n, 1), *self.scale)
-        return float(np.sqrt(np.mean((prediction - self.rating) ** 2))) * state.unit
+        squares = workers().total(float(np.square(prediction - self.rating).sum()))
+        return float(np.sqrt(squares / self.n)) * state.unit
 
 # %% ../../nbs/bayesian/sampler.ipynb #n016
 # what a sweep changes of the state, and what is collected
@@ -239,8 +243,7 @@ class Chain:
         if n >= self.settings.burn_in:
             self.collector.add(n, state)
         row = dict(epoch=n + 1, seconds=time.perf_counter() - start, loss=loss_of(state))
-        train_rmse = np.sqrt(np.square(state.error).mean(dtype=float))
-        row["train_rmse"] = float(train_rmse) * state.unit
+        row["train_rmse"] = state.train_rmse()
         row["validation_rmse"] = np.nan
         if self.watch is not None:
             row["validation_rmse"] = self.watch(state, n + 1 - self.settings.burn_in)

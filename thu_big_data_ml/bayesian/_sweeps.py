@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from .._workers import workers
 from ._draw_kernels import draw_effects, residuals, weighted_squares
 from thu_big_data_ml.bayesian._priors import (
     Side,
@@ -31,8 +32,8 @@ from thu_big_data_ml.bayesian._time_effects import (
     new_grouping,
     time_facts,
 )
-from ..estimators._factor_model import unit_of
-from ..factorization._implicit_prior import implicit_directions
+from ..estimators._factor_model import mean_of, unit_of
+from ..factorization._implicit_prior import Rated
 
 # %% ../../nbs/bayesian/sweeps.ipynb #n005
 @dataclass
@@ -48,7 +49,8 @@ class State:
     mean: float  # mu, in that unit as everything below
     target: np.ndarray  # (nnz,) float32, in the order of the users
     error: np.ndarray  # (nnz,) float32
-    user_of: np.ndarray  # (nnz,) int32
+    user_of: np.ndarray | None  # (nnz,) int32; None without dates
+    n_ratings: int  # of all workers
     alpha: float = 1.0  # common precision of the noise
 
     def update_residuals(self):
@@ -56,6 +58,11 @@ class State:
         users = self.users
         ratings = users.indptr, users.indices, self.target
         residuals(*ratings, users.X, self.movies.X, self.error, users.age)
+
+    def train_rmse(self) -> float:
+        "Of all workers, in stars."
+        squares = workers().total(float(np.square(self.error, dtype=float).sum()))
+        return float(np.sqrt(squares / self.n_ratings)) * self.unit
 
 
 def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
@@ -101,11 +108,12 @@ def bases_of(
     R: csr_matrix,
     implicit: bool = True,
 ) -> list:  # of users and of movies: Q, the diagonal of S, and W; or None three times
-    "`implicit_directions` of both sides; the same for all chains."
+    "The main directions of who rated what, of both sides; the same for all chains."
     if not implicit:
         return [(None, None, None)] * 2
     with threadpool_limits(1, "blas"):
-        return [implicit_directions(side) for side in (R, R.T.tocsr())]
+        rated = Rated(R)
+        return [rated.directions(of_users) for of_users in (True, False)]
 
 
 def new_state(
@@ -117,21 +125,26 @@ def new_state(
     rng: np.random.Generator,
 ) -> State:
     "The state before the first sweep."
-    unit, mean = unit_of(R), float(R.data.mean(dtype=float))
-    user_of = np.repeat(np.arange(R.shape[0], dtype=np.int32), np.diff(R.indptr))
-    numbered = csr_matrix((np.arange(R.nnz), R.indices, R.indptr), shape=R.shape).tocsc()
-    parts = numbered.data, numbered.indices, numbered.indptr
-    of_movies = csr_matrix(parts, shape=R.shape[::-1])
+    unit, mean, user_of = unit_of(R), mean_of(R), None
+    if dates is not None:
+        user_of = np.repeat(np.arange(R.shape[0], dtype=np.int32), np.diff(R.indptr))
+    numbers = np.arange(R.nnz, dtype=np.int32 if R.nnz < 2**31 else np.int64)
+    numbered = csr_matrix((numbers, R.indices, R.indptr), shape=R.shape).tocsc()
+    of_movies = numbered.T
     course = course_of(user_of, dates, R.shape[0]) if drift else None
     age = course.ages(user_of, dates) if drift else None
     users = new_side(R, None, n_factors, bases[0], rng, age)
     movies = new_side(of_movies, numbered.data, n_factors, bases[1], rng, age)
     facts = None if dates is None else time_facts(user_of, dates)
     keys = {} if facts is None else facts.keys(user_of, R.indices, dates, training=True)
-    groupings = [new_grouping(key, rng) for key in keys.values()]
-    target = ((R.data - mean) / unit).astype(np.float32)
+    groupings = [
+        new_grouping(key, rng, shared=n >= facts.n_nested) for n, key in enumerate(keys.values())
+    ]
+    target = R.data - np.float32(mean)
+    target /= np.float32(unit)
     told = groupings, facts, course, unit, mean / unit
-    state = State(users, movies, *told, target, target.copy(), user_of)
+    n_ratings = int(workers().total(R.nnz))
+    state = State(users, movies, *told, target, target.copy(), user_of, n_ratings)
     state.update_residuals()
     return state
 

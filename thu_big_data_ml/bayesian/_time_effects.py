@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from .._workers import workers
 from ..data._sparse import positions
 from ..estimators._schema import Array, Flag, Number, Part
 
@@ -107,12 +108,14 @@ def time_facts(
     if far.any():
         row = int(np.argmax(far))
         raise ValueError(f"row {row}: {dates[row]} is not a date of the years -6700 to 10600.")
-    first = seconds.min() // DAY * DAY
-    if seconds.max() - first > WIDE // 2:
+    ends = (int(seconds.min()), int(seconds.max())) if len(seconds) else (np.inf, -np.inf)
+    first, last = map(int, workers().ends(*ends))
+    first = first // DAY * DAY
+    if last - first > WIDE // 2:
         raise ValueError("The dates of the ratings are more than a thousand years apart.")
     return TimeFacts(
-        span=np.array([first, seconds.max()]),
-        fine=bool((seconds % DAY != 0).any()),
+        span=np.array([first, last]),
+        fine=bool(workers().total(int((seconds % DAY != 0).sum()))),
         stamps=_stamps(u, dates, first),
     )
 
@@ -129,12 +132,20 @@ class Grouping:
     precision: float = 20.0  # kappa
 
 
-def new_grouping(keys: np.ndarray, rng: np.random.Generator) -> Grouping:
+def new_grouping(
+    keys: np.ndarray,  # (nnz,) int64: the group of each rating
+    rng: np.random.Generator,
+    shared: bool = False,  # whether groups have ratings of several workers
+) -> Grouping:
     "Sort the ratings by group."
     known, group = np.unique(keys, return_inverse=True)
+    if shared:
+        every = workers().gather(known)
+        every = workers().share(None if every is None else np.unique(every))
+        known, group = every, np.searchsorted(every, known)[group]
     return Grouping(
         keys=known,
-        starts=np.r_[0, np.cumsum(np.bincount(group))],
+        starts=np.r_[0, np.cumsum(np.bincount(group, minlength=len(known)))],
         members=np.argsort(group, kind="stable"),
         order=rng.permutation(len(known)),
         effect=np.zeros(len(known), np.float32),

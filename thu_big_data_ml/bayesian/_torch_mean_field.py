@@ -6,12 +6,15 @@
 __all__ = ['sum_by_row', 'Places', 'factor_rows', 'TorchBelief']
 
 # %% ../../nbs/bayesian/torch_mean_field.ipynb #n016
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch.nn.functional import embedding_bag
 
 from .._memory import in_blocks
 from ._mean_field import Belief
+from ._moment_kernels import Sums
 from ._priors import Side
 
 # %% ../../nbs/bayesian/torch_mean_field.ipynb #n019
@@ -68,10 +71,15 @@ class TorchBelief(Belief):
         self.indices = torch.from_numpy(side.indices).to(self.device)
         self.starts = torch.from_numpy(side.indptr).to(self.device)
 
-    def by_blocks(self, work):
-        "Do `work` on slices of the rows."
-        n, K = self.prior.shape
-        in_blocks(n, max(1, self.block // (8 * K * K)), work, f"matrices of {K} x {K}")
+    def by_blocks(self, rows: slice, work: Callable[[slice, slice], None]):
+        "Do `work` on parts of some rows: where they are among all, and among these."
+        K, first = self.prior.shape[1], rows.start
+
+        def of_part(part):
+            work(slice(first + part.start, first + part.stop), part)
+
+        size = max(1, self.block // (8 * K * K))
+        in_blocks(rows.stop - first, size, of_part, f"matrices of {K} x {K}")
 
     def matrices(self, rows: slice):
         "(n, K, K): the covariances of some rows."
@@ -85,53 +93,74 @@ class TorchBelief(Belief):
         moments *= self.own(side.noise_precision)[:, None]
         return moments, moments[:, products.shape[1] :].contiguous(), moments[:, -1:].contiguous()
 
-    def sums(self, side: Side, rows: slice, moments: tuple, target) -> tuple[torch.Tensor, ...]:
-        "A_0, b_0 and the sum of squares of some rows, given the other side."
-        starts, places = self.starts[rows.start : rows.stop + 1], self.places
-        cells = slice(side.indptr[rows.start], side.indptr[rows.stop])
-        ratings, r = (self.indices[cells], (starts - starts[0]).int()), target[cells]
-        whole, means, ones = moments
-        sums, of_ratings = sum_by_row(*ratings, whole), sum_by_row(*ratings, means, r)
-        b = of_ratings[:, places.of_rating] - sums[:, places.of_bias]
-        squares = sum_by_row(*ratings, ones, r * r)[:, 0] - 2 * of_ratings[:, -2]
-        return sums[:, places.matrix], b, squares + sums[:, places.of_square]
+    def sums(self, side, other, of_other, target):
+        moments, target = of_other.moments(other), self.own(self.in_order(side, target))
 
-    def update(self, side, other, of_other, target, extra, alpha, nu):
-        moments, target, X = of_other.moments(other), self.own(target), self.own(side.X)
-        L, extra, counts = (self.own(a) for a in (side.precision, extra, np.diff(side.indptr)))
+        def sum_up(rows):
+            starts, cells = side.indptr[rows.start : rows.stop + 1], self.cells(side, rows)
+            starts = (self.starts[rows.start : rows.stop + 1] - int(starts[0])).int()
+            ratings, r = (self.indices[cells], starts), target[cells]
+            whole, means, ones = moments
+            squares = sum_by_row(*ratings, ones, r * r)[:, 0].double()
+            return Sums(sum_by_row(*ratings, whole), sum_by_row(*ratings, means, r), squares)
 
-        def work(rows):
-            A, b, squares = self.sums(side, rows, moments, target)
-            x = X[rows]
-            old = self.matrices(rows) + x[:, :, None] * x[:, None]
-            squares += extra[rows] - 2 * (b * x).sum(1) + (A * old).sum((1, 2))
-            noise = (nu + counts[rows]) / (nu + alpha * squares.clip_(min=0))
-            own = alpha * noise[:, None]
+        return sum_up
+
+    def in_order(self, side, target):
+        "Targets in the order of a side."
+        return target if side.at is None else target[side.at]
+
+    def cells(self, side, rows):
+        "Where the ratings of some rows are."
+        return slice(side.indptr[rows.start], side.indptr[rows.stop])
+
+    def equations(self, sums: Sums, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        "A_0 and b_0 of some rows."
+        places, moments = self.places, sums.moments[part]
+        b = sums.rated[part][:, places.of_rating] - moments[:, places.of_bias]
+        return moments[:, places.matrix], b
+
+    def solve(self, side, rows, sums, extra, alpha, nu):
+        L = self.own(side.precision)
+
+        def work(some, part):
+            A, b = self.equations(sums, part)
+            own = self.own(alpha * side.noise_precision[some])[:, None]
             covariance, log_det = factor_rows(own[:, None] * A + torch.diag(L))
-            right = own * b + L * self.prior[rows]
+            right = own * b + L * self.prior[some]
             mean = (covariance @ right[:, :, None])[:, :, 0]
             packed = covariance[:, self.places.rows, self.places.columns]
-            of_side = side.X, side.noise_precision, self.squares, self.log_det
-            new = [self.host(a) for a in (mean, noise, squares, log_det)]
-            for array, values in zip(of_side, new):
-                array[rows] = values
-            self.covariance[rows] = packed
+            found = self.host(mean), self.host(log_det)
+            side.X[some], self.log_det[some] = found
+            self.covariance[some] = packed
 
-        self.by_blocks(work)
+        self.by_blocks(rows, work)
+
+    def hear(self, side, rows, sums, extra, alpha, nu):
+        def work(some, part):
+            (A, b), x = self.equations(sums, part), self.own(side.X[some])
+            expected = self.matrices(some) + x[:, :, None] * x[:, None]
+            of_bias = sums.moments[part][:, self.places.of_square] - 2 * sums.rated[part][:, -2]
+            squares = sums.squares[part] + of_bias - 2 * (b * x).sum(1) + (A * expected).sum((1, 2))
+            self.squares[some] = self.host(squares.clip(min=0)) + extra[part]
+
+        self.by_blocks(rows, work)
+        squares = self.squares[rows]
+        side.noise_precision[rows] = (nu + side.counts[rows]) / (nu + alpha * squares)
 
     def apply(self, D):
         out = torch.empty_like(D)
 
-        def work(rows):
+        def work(rows, _):
             out[rows] = (self.matrices(rows) @ D[rows, :, None])[:, :, 0]
 
-        self.by_blocks(work)
+        self.by_blocks(slice(0, len(D)), work)
         return out
 
     def widen(self, L, spread):
         parts = []
 
-        def work(rows):
+        def work(rows, _):
             T, s = self.matrices(rows), spread[rows, None]
             distance = T.diagonal(dim1=1, dim2=2).sum(0)
             T *= L
@@ -143,5 +172,8 @@ class TorchBelief(Belief):
             self.covariance[rows] += grown
             parts.append(part)
 
-        self.by_blocks(work)
+        self.by_blocks(slice(0, len(spread)), work)
         return np.sum(parts, 0, dtype=float)
+
+    def sum_of(self, D):
+        return self.host(D.sum(0, dtype=torch.float64))

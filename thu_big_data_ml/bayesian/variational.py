@@ -21,8 +21,14 @@ from .._compiling import threads_for
 from .._files_and_devices import matrix_precision
 from .._memory import warn_caller
 from .._parameters import check_count, check_number, check_switch, seed_of
+from .._workers import workers
 from ._mean_field import Belief, MeanField
-from ._moment_kernels import add_covariances, score_moments, update_rows
+from thu_big_data_ml.bayesian._moment_kernels import (
+    expected_squares,
+    score_moments,
+    solve_rows,
+    sum_moments,
+)
 from ._posterior_model import Posterior, PosteriorModel
 from ._priors import MoviePrior, UserPrior, prior_samples
 from ._sampler import Watch, rmses
@@ -277,7 +283,7 @@ def _sweep(model: MeanField, watch: Watch | None, number: int) -> dict:
             "ten?"
         )
     row = dict(epoch=number, seconds=time.perf_counter() - start, loss=-bound)
-    row["train_rmse"] = float(np.sqrt(np.square(state.error).mean(dtype=float))) * state.unit
+    row["train_rmse"] = state.train_rmse()
     row["validation_rmse"] = np.nan if watch is None else watch(state, 1)
     return row
 
@@ -310,7 +316,7 @@ def _moments(model: MeanField) -> PosteriorMoments:
         noise_u=1 / users.noise_precision,
         noise_i=1 / movies.noise_precision,
         alpha=state.alpha,
-        mean=state.mean + float(state.error.mean(dtype=float)),
+        mean=state.mean + workers().total(float(state.error.sum(dtype=float))) / state.n_ratings,
         unit=state.unit,
         time=_time_effects(model),
         **priors,
@@ -359,15 +365,17 @@ def _update_some(
     own, other = (users, movies) if of_users else (movies, users)
     prior, precision = own[3].means(targets)[0], own[3].precision[0].astype(np.float32)
     n, P = len(rows), own[1].shape[1]
-    X, covariance, total = prior.copy(), *np.zeros((2, n, P), np.float32)
-    noise, weight = np.ones(n), (1 / other[2]).astype(np.float32)
+    X, covariance = prior.copy(), np.zeros((n, P), np.float32)
+    noise, squares, log_det = np.ones((3, n))
     ratings = targets.indptr.astype(np.int64), targets.indices.astype(np.int32)
-    add_covariances(*ratings, weight, other[1], total)
+    weight, counts = (1 / other[2]).astype(np.float32), np.diff(targets.indptr)
+    found = sum_moments(*ratings, targets.data, None, *other[:2], weight)
+    sums = found.moments, found.rated
     for _ in range(_ROUNDS):
-        update_rows(
-            *(*ratings, targets.data, np.zeros(n), m.alpha, float(nu), weight, other[0], total),
-            *(prior, precision, np.arange(n), noise, X, covariance, *np.zeros((2, n))),
-        )
+        level = (m.alpha * noise).astype(np.float32)
+        solve_rows(*sums, level, prior, precision, X, covariance, log_det)
+        expected_squares(*sums, found.squares, X, covariance, squares)
+        noise = (nu + counts) / (nu + m.alpha * squares)
     own[0][rows], own[1][rows], own[2][rows] = X, covariance, 1 / noise
 
 
