@@ -36,7 +36,12 @@ from ._sweeps import bases_of, new_state
 from ._time_effects import TimeEffects
 from ._torch_mean_field import TorchBelief
 from ..data._sparse import cells_of, rating_matrix
-from ..estimators._factor_model import check_factors, cosine_to, default_factors
+from thu_big_data_ml.estimators._factor_model import (
+    check_factors,
+    cosine_to,
+    default_factors,
+    extent_of,
+)
 from ..estimators._schema import Array, Number, Part
 from ..help import get_device
 
@@ -256,7 +261,7 @@ def infer_factors(
 
 def _check(R, n_factors, n_sweeps, tol, implicit, nu, dates):
     "Refuse settings that cannot be used."
-    if not R.nnz:
+    if not extent_of(R)[2]:
         raise ValueError("There are no ratings in the matrix.")
     check_count("n_factors", n_factors)
     check_count("n_sweeps", n_sweeps)
