@@ -330,27 +330,28 @@ def divide_by_norms(ratings, some, others, block):
 
 
 @kernel
-def divide_by_common_norms(ratings, some, others, mask, squared, block):
-    "Pearson: divide by the norms over the columns that both rows have; the strips are of zeros."
-    own, norm = np.zeros(FLOAT_LANES, np.float32), np.zeros(FLOAT_LANES, np.float32)
-    nothing = np.zeros(FLOAT_LANES, np.float32)
+def divide_by_common_norms(ratings, some, others, strip, block):
+    "Pearson: divide by the norms over the columns that both rows have; `strip` is of zeros."
+    own = np.empty((len(others), FLOAT_LANES), np.float32)
+    norm, total = np.zeros(FLOAT_LANES, np.float32), np.zeros(FLOAT_LANES, np.float32)
     squares = np.empty(ratings.n_columns, np.float32)
     for start in range(0, len(some), FLOAT_LANES):
         few = some[start : start + FLOAT_LANES]
-        fill_reals(few, ratings, 0, mask)
-        fill_reals(few, ratings, 2, squared)
+        fill_reals(few, ratings, 0, strip)
         for x in range(len(others)):
             row = slice(ratings.bounds[others[x], 0], ratings.bounds[others[x], -1])
             values = ratings.values[row]
             for e in range(len(values)):
                 squares[e] = values[e] * values[e]
-            add_lines(ratings.indices[row], squares[: len(values)], mask, own)
-            weigh_lines(ratings.indices[row], values, squared, nothing, norm)
+            add_lines(ratings.indices[row], squares[: len(values)], strip, own[x])
+        fill_reals(few, ratings, 2, strip)
+        for x in range(len(others)):
+            row = slice(ratings.bounds[others[x], 0], ratings.bounds[others[x], -1])
+            weigh_lines(ratings.indices[row], ratings.values[row], strip, total, norm)
             for j in range(FLOAT_LANES):
-                norms = own[j] * norm[j]
+                norms = own[x, j] * norm[j]
                 block[x, start + j] = block[x, start + j] / np.sqrt(norms) if norms > 0 else 0
-        clear(few, ratings, mask)
-        clear(few, ratings, squared)
+        clear(few, ratings, strip)
 
 
 @kernel
@@ -411,8 +412,7 @@ def real_kernel(ratings, users, others, begins, offsets, turns, common, shrinkag
         strip = new_strip(ratings.n_columns, FLOAT_LANES, ratings.values)
         multiply_reals(ratings, some, those, strip, block)
         if common:
-            squared = new_strip(ratings.n_columns, FLOAT_LANES, ratings.values)
-            divide_by_common_norms(ratings, some, those, strip, squared, block)
+            divide_by_common_norms(ratings, some, those, strip, block)
         else:
             divide_by_norms(ratings, some, those, block)
         if shrinkage > 0 or min_support > 1:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['cut_movies', 'average_kernel', 'replace_least', 'is_less', 'nearest_raters_kernel', 'greatest',
-           'nearest_users_kernel', 'Asked', 'Weighing', 'tiles', 'lay_out_first', 'averages', 'averages_of_nearest',
-           'tiles_of_pairs', 'nearest']
+           'nearest_users_kernel', 'Asked', 'Weighing', 'tiles', 'lay_out_first', 'averages', 'in_parts',
+           'averages_of_nearest', 'tiles_of_pairs', 'nearest']
 
 # %% ../../nbs/neighbors/tiles.ipynb #n002
 from collections.abc import Iterator
@@ -214,18 +214,32 @@ def averages(
     most: int = 2048,  # see `tiles`
 ) -> tuple[np.ndarray, np.ndarray]:  # (n_pairs,) float64 each
     "The sums of weight times rating, and of absolute weights, at pairs."
-    if k is not None:
-        return averages_of_nearest(E, by_column, asked, how, min(k, E.shape[0]), most)
     top, bottom = np.zeros((2, len(asked.columns)))
+    if k is not None:
+        for pairs, part in in_parts(asked, 12 * min(k, E.shape[0])):
+            top[pairs], bottom[pairs] = averages_of_nearest(E, by_column, part, how, k, most)
+        return top, bottom
     weigh = how.drop, float(how.amplification)
     for tile, A, parts in tiles_of_pairs(E, by_column, asked, how, most):
         average_kernel(A, tile.start, *parts, *by_column[1:], *weigh, top, bottom)
     return top, bottom
 
 
+def in_parts(asked: Asked, size: int) -> Iterator[tuple[slice, Asked]]:
+    "Those asked, in as few parts as fit into half of what is free at `size` bytes a pair."
+    start, room = 0, max(1, free_memory()[0] // 2 // size)
+    while start < len(asked.rows):
+        last = np.searchsorted(asked.bounds, asked.bounds[start] + room, "right") - 1
+        stop = max(start + 1, int(last))
+        bounds = asked.bounds[start : stop + 1]
+        pairs = slice(bounds[0], bounds[-1])
+        yield pairs, Asked(asked.rows[start:stop], bounds - bounds[0], asked.columns[pairs])
+        start = stop
+
+
 def averages_of_nearest(E, by_column, asked, how, k, most):
     "`averages` over the `k` nearest raters of each pair."
-    weights = np.zeros((len(asked.columns), k), np.float32)
+    weights = np.zeros((len(asked.columns), min(k, E.shape[0])), np.float32)
     places = np.zeros(weights.shape, np.int64)
     weigh = how.drop, float(how.amplification)
     for tile, A, parts in tiles_of_pairs(E, by_column, asked, how, most):
