@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['lost_threads', 'SINGLE', 'DOUBLE', 'WORD', 'ADDRESS', 'FREELY', 'SMALL', 'load_tbb', 'note_fork', 'check_fork',
            'kernel', 'with_room', 'after_check', 'all_done', 'even_shares', 'Row', 'Running', 'width_of', 'threads_for',
-           'add_tile']
+           'add_tile', 'add_pair', 'prefetch']
 
 # %% ../nbs/compiling.ipynb #c002
 import ctypes
@@ -266,3 +266,53 @@ def add_tile(typingctx, P, n, stride, r, c, A):
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 6), code
+
+
+@intrinsic
+def add_pair(typingctx, P, n, stride, r, c, A):
+    """A[r:r+2, c:c+8] += what `add_tile` adds to these two rows.
+
+    Four rows of P at a time, in eight registers: behind row n, up to a multiple of 4, they are 0.
+    """
+
+    def code(context, builder, signature, args):
+        P, n, stride, r, c, A = args
+        row = Row(builder, 8)
+
+        def at(table, line, column):
+            place = builder.add(builder.mul(line, stride), column)
+            return builder.add(table, builder.mul(ADDRESS(4), place))
+
+        zero = ir.Constant(row.parts[0][1], None)
+        sums = [[Running(builder, [zero]) for _ in range(2)] for _ in range(4)]
+        fours = builder.udiv(builder.add(n, ADDRESS(3)), ADDRESS(4))
+        with cgutils.for_range(builder, fours) as loop:
+            for e, pair in enumerate(sums):
+                line = builder.add(builder.mul(loop.index, ADDRESS(4)), ADDRESS(e))
+                right, left = row.load(at(P, line, c)), at(P, line, r)
+                for j, part in enumerate(pair):
+                    product = row.scale(row.read(SINGLE, left, ADDRESS(j)), right)
+                    part.set(row.add(part.get(), product))
+        for j in range(2):
+            line = at(A, builder.add(r, ADDRESS(j)), c)
+            total = row.load(line)
+            for pair in sums:
+                total = row.add(total, pair[j].get())
+            row.store(total, line)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 6), code
+
+# %% ../nbs/compiling.ipynb #n013
+@intrinsic
+def prefetch(typingctx, address):
+    "Fetch the line of the cache that an address is in; nobody waits for it."
+
+    def code(context, builder, signature, args):
+        place = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, WORD, WORD, WORD])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+        builder.call(fetch, [place, WORD(0), WORD(3), WORD(1)])  # to read, to keep, data
+        return context.get_dummy_value()
+
+    return types.void(types.intp), code
