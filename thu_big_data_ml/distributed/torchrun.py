@@ -112,7 +112,7 @@ def _facts(estimator: RatingEstimator, X: object, y) -> dict:
         **parameters,
     }
     if isinstance(X, PrizeRatings):
-        facts |= {"the ratings": str(X), "the digest of the store": _end_of(X.path)}
+        facts["the digest of the store"] = _end_of(X.path)
         facts["the ratings left out"] = fingerprint(X.left_out[0])
     else:
         facts["the ratings"] = ratings_fingerprint(X, [0] if y is None else y)
@@ -134,7 +134,7 @@ def _end_of(path: str | Path) -> str | None:
 
 @contextmanager
 def _share_of_machine(estimator: RatingEstimator) -> Iterator[None]:
-    "A GPU for this worker, if it uses one, and its share of the cores; OMP_NUM_THREADS may say more."
+    "The GPU of this worker, if it uses one, and its share of the cores or OMP_NUM_THREADS."
     rank, size = (int(os.environ.get(f"LOCAL_{name}", 1)) for name in ("RANK", "WORLD_SIZE"))
     if get_device(getattr(estimator, "device", "cpu")) == "cuda":
         _take_gpu(rank, size)
