@@ -103,7 +103,7 @@ def test_what_differs_is_named_by_all(tmp_path, monkeypatch):
     ALSFactorization(n_factors=2, n_epochs=2, random_state=0, checkpoint=file).fit(TRAIN)
 
     def version(rank):
-        monkeypatch.setattr(torchrun, "__version__", ["0.6.0", "0.7.0"][rank])
+        monkeypatch.setattr(torchrun, "version", lambda: ["0.6.0", "0.7.0"][rank])
 
     cases = {
         "n_factors: 2 at rank 0, 3 at rank 1": lambda n: (ALSFactorization(n_factors=2 + n), TRAIN),

@@ -17,14 +17,14 @@ from joblib import cpu_count
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
-from .. import __version__
 from .._array_files import DIGITS
 from .._parameters import check_number
 from .._workers import Alone, working_in
 from ..data.prize import PrizeRatings
 from ._group import Group
-from ._meeting import Meeting, by_torchrun, compare
+from ._meeting import Meeting, by_torchrun, check_alike
 from ..estimators._checkpoints import beside, fingerprint
+from ..estimators._saving import version
 from ..estimators._schema import Array, Part, learned_of
 from ..estimators._training_set import training_set
 from ..estimators.contract import RatingEstimator
@@ -90,7 +90,7 @@ def fit(
     meeting = Meeting(float(timeout))
     with meeting.together(), _share_of_machine(estimator):
         meeting.say("facts", _facts(estimator, X, y))
-        compare(meeting.hear("facts"))
+        check_alike(meeting.hear("facts"))
         with meeting.group() as group, working_in(group):
             estimator.fit(X, y, movies=movies)
             _make_whole(estimator, X, y, group)
@@ -106,7 +106,7 @@ def _facts(estimator: RatingEstimator, X: object, y) -> dict:
     if parameters.get("device"):
         parameters["device"] = str(parameters["device"]).split(":")[0]
     facts = {
-        "the version of thu_big_data_ml": __version__,
+        "the version of thu_big_data_ml": version(),
         "the code of thu_big_data_ml": code_fingerprint(),
         "the class of the model": type(estimator).__name__,
         **parameters,
