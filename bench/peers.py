@@ -192,17 +192,19 @@ class Peer:
             self.process.wait()
 
 
+def split_of(data: RatingData) -> dict[str, np.ndarray]:
+    "What a library is given: train and test as positions, and damped biases for who has nothing."
+    fallback = BaselinePredictor().fit(data.train).predict(data.test)
+    return dict(fallback=fallback, **positions_of(data))
+
+
 class Peers(dict):
     "Libraries by name, all on the same split; use in a `with`."
 
-    def __init__(self, names, data, chosen):
+    def __init__(self, names, split: dict, chosen):
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name) / "split.npz"
-        np.savez(
-            path,
-            fallback=BaselinePredictor().fit(data.train).predict(data.test),
-            **positions_of(data),
-        )
+        np.savez(path, **split)
         super().__init__(
             {
                 name: Peer(name, path, chosen.threads, chosen.limit, chosen.install_limit)
@@ -334,7 +336,7 @@ def table(data: RatingData, chosen) -> tuple[list[dict], dict]:
     "The rows of one set of ratings whose way matches the pattern `--ways`, and who took part."
     large, rows = len(data.train) > chosen.slow_up_to, []
     wanted = [name for name in chosen.peers.split() if not (large and name in slow)]
-    with Peers(wanted, data, chosen) as peers:
+    with Peers(wanted, split_of(data), chosen) as peers:
         factorizations, searches = factor_ways(peers, chosen.ways)
         ways = {} if large else neighbour_ways() | similarity_ways()
         ways = {

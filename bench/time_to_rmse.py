@@ -10,7 +10,7 @@ from the start, and counts alone.
 import statistics
 
 from common import options, ratings, show, write
-from peers import Peers
+from peers import Peers, split_of
 
 K = 50  # factors, unless a way has its own
 runners = {  # way -> library, settings, most passes
@@ -44,9 +44,9 @@ def curve_from_the_start(peer, setting: dict, numbers: tuple, target: float) -> 
     "More passes, each time from the start, until the target is met."
     curve = []
     for passes in numbers:
-        answer = peer.ask(part="all", model="factors", k=K, epochs=passes, **setting)
+        answer = peer.ask(part="all", model="factors", epochs=passes, **dict(k=K) | setting)
         if "error" in answer:
-            return answer
+            return answer | dict(curve=curve)
         curve.append(
             dict(
                 passes=passes,
@@ -56,7 +56,7 @@ def curve_from_the_start(peer, setting: dict, numbers: tuple, target: float) -> 
         )
         if answer["rmse"] <= target:
             break
-    return dict(curve=curve)
+    return dict(curve=curve) | {name: answer[name] for name in ("cpu_seconds", "peak_megabytes")}
 
 
 def table(races: list[dict], target: float) -> list[dict]:
@@ -103,7 +103,7 @@ def main():
     )
     data = ratings(chosen.users, chosen.movies, chosen.ratings, chosen.random_state)
     print(f"{data}; best achievable {data.best_rmse:.4f}, target {chosen.target}", flush=True)
-    with Peers(chosen.peers.split(), data, chosen) as peers:
+    with Peers(chosen.peers.split(), split_of(data), chosen) as peers:
         for _way, (name, setting, _) in runners.items():
             if name in peers:
                 peers[name].ask(part="rehearsal", target=0.0, passes=1, **dict(k=K) | setting)

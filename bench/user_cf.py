@@ -22,7 +22,7 @@ from common import (
     spread,
     write,
 )
-from peers import Peers, measure, similarity_ways
+from peers import Peers, measure, similarity_ways, split_of
 from scipy.sparse import load_npz, save_npz
 from sklearn.metrics.pairwise import cosine_similarity
 
@@ -185,7 +185,7 @@ def similarities(data, chosen) -> tuple[list[dict], dict]:
     """Cosines by those that compute nothing else, each in a process of its own, and who took part;
     the mean over the nearest users tells that all have computed the same.
     """
-    with Peers(chosen.peers.split(), data, chosen) as peers:
+    with Peers(chosen.peers.split(), split_of(data), chosen) as peers:
         ways = {way: what for way, what in similarity_ways().items() if what[0] in peers}
         rows, facts = measure(peers, ways, chosen.repeats), peers.facts()
     means = [row["mean_of_nearest"] for row in rows if "error" not in row]

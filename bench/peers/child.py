@@ -11,8 +11,11 @@ import json
 import os
 import resource
 import sys
+import tempfile
 import time
 import warnings
+from contextlib import suppress
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -324,6 +327,113 @@ def cmfrec_factors(lap, split, threads, k, epochs, penalty, implicit=False):
     return lap("predict", model.predict, split.tu, split.ti)
 
 
+# implicit, whose purpose is another
+
+
+def implicit_factors(lap, split, threads, k, epochs, penalty, alpha):
+    """Residuals of damped biases: one above zero is a like, one below a dislike, the weight its
+    size. What it says of a pair, times a slope fitted in train, is added to the biases.
+    """
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    def prepare():
+        mean, b_u, b_i = damped(split)
+        e = split.r - mean - b_u[split.u] - b_i[split.i]
+        return by_user(SimpleNamespace(**vars(split) | dict(r=e))), mean, b_u, b_i
+
+    R, mean, b_u, b_i = lap("prepare", prepare)
+    model = AlternatingLeastSquares(
+        factors=k,
+        regularization=penalty,
+        alpha=alpha,
+        iterations=epochs,
+        num_threads=threads,
+        random_state=0,
+    )
+    lap("fit", model.fit, R, show_progress=False)
+
+    def predict():
+        U, V = model.user_factors, model.item_factors
+        some = np.random.default_rng(0).choice(len(split.r), min(len(split.r), 1_000_000))
+        u, i = split.u[some], split.i[some]
+        said, e = products(U, V, u, i), split.r[some] - mean - b_u[u] - b_i[i]
+        slope = said @ e / max(said @ said, 1e-9)
+        of_biases = mean + b_u[split.tu] + b_i[split.ti]
+        return of_biases + slope * products(U, V, split.tu, split.ti)
+
+    return lap("predict", predict)
+
+
+def damped(split) -> tuple:
+    "The mean, and what users and movies differ from it, little where ratings are few."
+    mean, biases = split.r.mean(dtype=float), {}
+    e = split.r - mean
+    for name, n, at, damping in (
+        ("i", split.n_movies, split.i, 5),
+        ("u", split.n_users, split.u, 8),
+    ):
+        biases[name] = np.bincount(at, e, n) / (np.bincount(at, minlength=n) + damping)
+        e = e - biases[name][at]
+    return mean, biases["u"], biases["i"]
+
+
+def products(U, V, u, i) -> np.ndarray:
+    "The products of rows of factors, some at a time."
+    parts = [slice(start, start + 1_000_000) for start in range(0, len(u), 1_000_000)]
+    return np.concatenate([np.einsum("nk,nk->n", U[u[p]], V[i[p]]) for p in parts])
+
+
+# Spark
+
+
+@cache
+def spark(threads):
+    "A session on this machine alone, started before anything is timed."
+    from pyspark.sql import SparkSession
+
+    folder = tempfile.mkdtemp()
+    settings = {
+        "spark.driver.memory": "14g",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.local.dir": folder,
+        "spark.sql.warehouse.dir": folder,
+        "spark.ui.enabled": "false",
+    }
+    builder = SparkSession.builder.master(f"local[{threads}]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def spark_factors(lap, split, threads, k, epochs, penalty):
+    "Ratings go to Spark as a file of Parquet; what writing and reading it takes counts."
+    import pyarrow as pa
+    from pyarrow import parquet
+    from pyspark.ml.recommendation import ALS
+
+    session = spark(threads)
+    with tempfile.TemporaryDirectory() as folder:
+
+        def prepare():
+            columns = dict(u=split.u, i=split.i, r=split.r)
+            parquet.write_table(pa.table(columns), f"{folder}/ratings.parquet")
+            return session.read.parquet(f"{folder}/ratings.parquet")
+
+        columns = dict(userCol="u", itemCol="i", ratingCol="r")
+        model = ALS(rank=k, maxIter=epochs, regParam=penalty, seed=0, **columns)
+        fitted = lap("fit", model.fit, lap("prepare", prepare))
+
+        def predict():
+            U, V = (np.full((n, k), np.nan, np.float32) for n in (split.n_users, split.n_movies))
+            for rows, factors in ((U, fitted.userFactors), (V, fitted.itemFactors)):
+                found = factors.toPandas()
+                rows[found["id"].to_numpy()] = np.stack(found["features"].to_numpy())
+            return products(U, V, split.tu, split.ti)
+
+        return lap("predict", predict)
+
+
 # myFM
 
 
@@ -426,7 +536,7 @@ def our_mean_field(split, k):
         yield lambda: _moments(model).predict(split.tu, split.ti)
 
 
-def our_trainer(split, threads, k, solver, rate=None, penalty=None):
+def our_trainer(split, threads, k, solver, rate=None, penalty=None, per_rating=0.0):
     if solver == "variational":
         yield from our_mean_field(split, k)
     from thu_big_data_ml.factorization._adamw_kernels import predict_pairs
@@ -439,7 +549,7 @@ def our_trainer(split, threads, k, solver, rate=None, penalty=None):
         learning_rate_decay=0.93 if len(split.r) < 1e6 else 0.8,
         weight_decay=0.0,
         regularization=penalty,
-        regularization_per_rating=0,
+        regularization_per_rating=per_rating,
         bias_regularization=3,
         bias=True,
     )
@@ -460,11 +570,12 @@ models = {
         factors=lenskit_factors, neighbours=lenskit_neighbours, trainer=lenskit_trainer
     ),
     "cornac": dict(factors=cornac_factors, neighbours=cornac_neighbours, trainer=cornac_trainer),
-    "implicit": dict(similarity=implicit_similarity),
+    "implicit": dict(similarity=implicit_similarity, factors=implicit_factors),
     "similaripy": dict(similarity=similaripy_similarity),
     "sparse_dot_topn": dict(similarity=topn_similarity),
     "cmfrec": dict(factors=cmfrec_factors),
     "libmf": dict(factors=libmf_factors),
+    "pyspark": dict(factors=spark_factors),
     "myfm": dict(factors=myfm_factors),
     "ours": dict(
         factors=our_factors,
@@ -484,10 +595,38 @@ def version_of(name: str) -> str:
     return version("scikit-surprise" if name == "surprise" else name)
 
 
+def alive() -> list[Path]:
+    "This process and all that come from it, as folders of /proc: Spark runs in one of its own."
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[folder] = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+    found = [Path(f"/proc/{os.getpid()}")]
+    for folder in found:  # grows meanwhile
+        found += [child for child, parent in parents.items() if parent == folder.name]
+    return found
+
+
 def cpu_seconds() -> float:
     "What this process and those it started have used, of all cores together."
-    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
+    ended, used = resource.getrusage(resource.RUSAGE_CHILDREN), 0
+    for folder in alive():
+        with suppress(OSError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            used += int(fields[11]) + int(fields[12])
+    return ended.ru_utime + ended.ru_stime + used / os.sysconf("SC_CLK_TCK")
+
+
+def forget_peak():
+    "The most memory held so far becomes what is held now."
+    for folder in alive():
+        (folder / "clear_refs").write_text("5")
+
+
+def peak_megabytes() -> int:
+    "The most memory that this process and those it started have held."
+    lines = [line for f in alive() for line in (f / "status").read_text().splitlines()]
+    return round(sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024)
 
 
 class Laps(dict):
@@ -523,14 +662,9 @@ def score(split, predicted) -> dict:
 def run(name, split, threads, model, **options) -> dict:
     "Fit and score once."
     lap = Laps()
-    Path("/proc/self/clear_refs").write_text("5")
+    forget_peak()
     found = models[name][model](lap, split, threads, **options)
-    peak = next(
-        int(line.split()[1])
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith("VmHWM")
-    )
-    facts = dict(seconds=lap, cpu_seconds=lap.cpu_seconds, peak_megabytes=round(peak / 1024))
+    facts = dict(seconds=lap, cpu_seconds=lap.cpu_seconds, peak_megabytes=peak_megabytes())
     return facts | (found if isinstance(found, dict) else score(split, found))
 
 
@@ -538,13 +672,15 @@ def train(name, split, threads, target, passes, **options) -> dict:
     """RMSE after each pass over the ratings and the seconds so far, scoring not counted, until
     the target is met or the passes are done.
     """
-    curve, seconds, start = [], 0.0, time.perf_counter()
-    for number, predict in enumerate(models[name]["trainer"](split, threads, **options), 1):
-        seconds += time.perf_counter() - start
-        curve.append(dict(passes=number, seconds=seconds, rmse=score(split, predict())["rmse"]))
-        if curve[-1]["rmse"] <= target or number == passes:
-            return dict(curve=curve)
-        start = time.perf_counter()
+    forget_peak()
+    curve, lap, trainer = [], Laps(), models[name]["trainer"](split, threads, **options)
+    for number in range(1, passes + 1):
+        predict = lap(number, next, trainer)
+        found = score(split, predict())["rmse"]
+        curve.append(dict(passes=number, seconds=sum(lap.values()), rmse=found))
+        if found <= target:
+            break
+    return dict(curve=curve, cpu_seconds=lap.cpu_seconds, peak_megabytes=peak_megabytes())
 
 
 def part(split, rows, test_rows):
@@ -559,6 +695,22 @@ def part(split, rows, test_rows):
     )
 
 
+class Parts:
+    "All, a few ratings to rehearse with, and 95 % to learn from with 5 % to choose settings by."
+
+    def __init__(self, split):
+        self.all = split
+
+    @cached_property
+    def rehearsal(self):
+        return part(self.all, slice(2000), slice(200))
+
+    @cached_property
+    def choice(self):
+        aside = np.random.default_rng(1).random(len(self.all.r)) < 0.05
+        return part(self.all, ~aside, aside)
+
+
 def main():
     "Answer requests until there are none."
     name, path, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -569,17 +721,14 @@ def main():
     split.n_users, split.n_movies = (
         int(max(a.max(), b.max())) + 1 for a, b in ((split.u, split.tu), (split.i, split.ti))
     )
-    aside = np.random.default_rng(1).random(len(split.r)) < 0.05
-    parts = dict(
-        all=split, rehearsal=part(split, slice(2000), slice(200)), choice=part(split, ~aside, aside)
-    )
+    parts = Parts(split)
     said = dict(version=version_of(name), python=sys.version.split()[0])
     print(json.dumps(said), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         work = train if "passes" in request else run
         try:
-            answer = work(name, parts[request.pop("part")], threads, **request)
+            answer = work(name, getattr(parts, request.pop("part")), threads, **request)
         except Exception as error:
             answer = dict(error=f"{type(error).__name__}: {error}"[:300])
         print(json.dumps(answer), file=answers, flush=True)
