@@ -83,13 +83,19 @@ class Results:
     def __init__(self, chosen):
         self.chosen, file = chosen, chosen.output / "prize_race.json"
         known = json.loads(file.read_text()) if file.exists() else {}
-        self.rows, self.facts = known.get("rows", []), known.get("facts", {})
+        self.rows = known.get("rows", [])
         self.choices, self.scales = known.get("choices", {}), known.get("scales", {})
+        names = "peers", "interpreters", "not_run"  # what `Peers.facts` tells
+        self.facts = {name: known.get(name, {}) for name in names}
 
     def write(self):
         "All that is known."
-        more = dict(choices=self.choices, scales=self.scales, facts=self.facts)
-        write("prize_race", self.chosen, self.rows, **more)
+        told = dict(choices=self.choices, scales=self.scales)
+        write("prize_race", self.chosen, self.rows, **told, **self.facts)
+
+    def add(self, facts: dict):
+        "Who took part, beside those of before."
+        self.facts = {name: known | facts[name] for name, known in self.facts.items()}
 
     def lacks(self, percent: str, way: str) -> bool:
         "Whether a way was not run at a scale."
@@ -116,7 +122,7 @@ def choose_settings(peers: Peers, results: Results, percent: str):
             best, facts = choose(peers[name], lists)
             results.choices[way] = dict(options=best, percent=float(percent)) | facts
             show(dict(way=way) | results.choices[way])
-            results.facts = results.facts | peers.facts()
+            results.add(peers.facts())
             results.write()
 
 
@@ -163,7 +169,7 @@ def race(results: Results, work: Path, percent: str):
         choose_settings(peers, results, percent)
         if re.search(chosen.stages, "race"):
             run(peers, results, percent)
-            results.facts = results.facts | peers.facts()
+        results.add(peers.facts())
     results.write()
 
 

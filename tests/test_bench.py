@@ -11,7 +11,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from thu_big_data_ml import BaselinePredictor, read_prize, rmse
+from thu_big_data_ml import BaselinePredictor, PrizeRatings, read_prize, rmse
 from thu_big_data_ml._cache import memory_of
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 
@@ -151,6 +151,66 @@ def test_prize(run, small_prize, tmp_path, monkeypatch):
     assert all(0.7 < row["rmse"] < 1.4 for row in more["rows"] if "rmse" in row)
     assert {row["stage"].split(",")[0] for row in more["shares"]} == {"SGD", "user-based CF"}
     assert all(row["share_of_roofline"] > 0 for row in more["shares"])
+
+
+def test_prize_race(run, small_prize, tmp_path, monkeypatch):
+    "Settings are chosen once, at the first scale; a library that is missing is a row; all is kept."
+    import peers
+    import prize
+
+    asked, splits = [], []
+
+    class Few(dict):
+        "Two libraries that answer by a formula, and one that is not there."
+
+        def __init__(self, names, split, chosen):
+            splits.append(split)
+            super().__init__({name: One(name) for name in ("ours", "libmf", "pyspark")})
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def facts(self):
+            return dict(peers=dict(libmf="1"), interpreters={}, not_run=dict(pyspark="no Java"))
+
+    class One:
+        def __init__(self, name):
+            self.error = "no Java" if name == "pyspark" else None
+
+        def ask(self, part, **request):
+            asked.append((part, request))
+            if self.error:
+                return dict(error=self.error)
+            told = dict(cpu_seconds=1.0, peak_megabytes=1)
+            if "passes" in request:
+                return dict(curve=[dict(passes=1, seconds=2.0, rmse=0.1)]) | told
+            error = abs(request["penalty"] - 0.1) + 1.5
+            return dict(rmse=error, seconds=dict(prepare=1.0, fit=1.0)) | told
+
+    monkeypatch.setattr(peers, "Peers", Few)
+    monkeypatch.setattr(prize, "fresh", lambda function, *words: function(*words))
+    words = ["--percents", "40", "80", "--few-from", "50", "--work", str(tmp_path / "work")]
+    found = run("prize_race", *words, sizes=[])
+    well_formed(found, "prize_race")
+    assert found["choices"]["SGD, LIBMF"]["options"]["penalty"] == 0.1
+    assert {request["k"] for part, request in asked if part == "choice"} == {16, 32}
+    rows = {(row["percent"], row["way"]): row for row in found["rows"]}
+    assert len(rows) == 2 * (4 + 2) and found["not_run"] == dict(pyspark="no Java")
+    assert rows[40, "ALS, Spark"]["error"] == "no Java" and rows[40, "SGD, ours"]["best"] == 2
+    assert not rows[40, "SGD, LIBMF"]["reached"] and "best" not in rows[40, "SGD, LIBMF"]
+    assert [len(rows[percent, "SGD, LIBMF"]["curve"]) for percent in (40, 80)] == [4, 1]
+    scale = found["scales"]["40"]
+    assert scale["best_achievable_rmse"] < scale["target"] < scale["rmse_of_biases"]
+    store = PrizeRatings.open(tmp_path / "work" / "planted_40.npz")
+    of_probe = store.frame(store.probe)
+    assert np.array_equal(store.user_ids[splits[0]["tu"]], of_probe["user_id"])
+    assert np.array_equal(store.movie_ids[splits[0]["ti"]], of_probe["movie_id"])
+    assert len(splits[0]["u"]) + len(splits[0]["tu"]) == len(store)
+    before = len(asked)
+    assert run("prize_race", *words, sizes=[])["rows"] == found["rows"] and len(asked) == before
 
 
 def test_a_stage_whose_process_is_killed_is_reported(monkeypatch):
