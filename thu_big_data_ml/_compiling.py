@@ -160,6 +160,13 @@ class Row:
         start = self.start(table, index)
         return [self.read(kind, self.builder.add(start, ADDRESS(at))) for at, kind in self.parts]
 
+    def fetch(self, address):
+        "Ask for the line of the cache that an address is in; nobody waits for it."
+        place = self.builder.inttoptr(address, ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [place.type, WORD, WORD, WORD])
+        ask = self.builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
+        self.builder.call(ask, [place, WORD(0), WORD(3), WORD(1)])  # to read, to keep, data
+
     def store(self, row, table, index=None):
         "Overwrite row `index` of a table."
         start = self.start(table, index)
@@ -309,10 +316,7 @@ def prefetch(typingctx, address):
     "Fetch the line of the cache that an address is in; nobody waits for it."
 
     def code(context, builder, signature, args):
-        place = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [place.type, WORD, WORD, WORD])
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", [place.type], kind)
-        builder.call(fetch, [place, WORD(0), WORD(3), WORD(1)])  # to read, to keep, data
+        Row(builder, 1).fetch(args[0])
         return context.get_dummy_value()
 
     return types.void(types.intp), code
