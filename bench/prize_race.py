@@ -143,6 +143,12 @@ def run(peers: Peers, results: Results, percent: str):
             results.keep(percent, way, name, found, setting)
 
 
+def lacking(results: Results, percent: str, name: str) -> list[str]:
+    "What a library has not run at a scale."
+    ways = [way for way, (who, *_) in (runners | from_the_start).items() if who == name]
+    return [way for way in ways if results.lacks(percent, way)]
+
+
 def settings_of(results: Results, way: str) -> dict:
     "What was chosen for a way; nothing where it could not be."
     return results.choices.get(way, {}).get("options", {})
@@ -164,13 +170,14 @@ def race(results: Results, work: Path, percent: str):
         target=best + chosen.share * (of_biases - best),
     )
     print(results.scales[percent], flush=True)
-    with Peers(chosen.peers.split(), split, chosen) as peers:
-        del split
-        choose_settings(peers, results, percent)
-        if re.search(chosen.stages, "race"):
-            run(peers, results, percent)
-        results.add(peers.facts())
-    results.write()
+    for name in chosen.peers.split():  # one at a time: each holds the ratings
+        if lacking(results, percent, name):
+            with Peers([name], split, chosen) as peers:
+                choose_settings(peers, results, percent)
+                if re.search(chosen.stages, "race"):
+                    run(peers, results, percent)
+                results.add(peers.facts())
+            results.write()
 
 
 def main():

@@ -165,7 +165,7 @@ def test_prize_race(run, small_prize, tmp_path, monkeypatch):
 
         def __init__(self, names, split, chosen):
             splits.append(split)
-            super().__init__({name: One(name) for name in ("ours", "libmf", "pyspark")})
+            super().__init__({name: One(name) for name in names})
 
         def __enter__(self):
             return self
@@ -193,6 +193,7 @@ def test_prize_race(run, small_prize, tmp_path, monkeypatch):
     monkeypatch.setattr(peers, "Peers", Few)
     monkeypatch.setattr(prize, "fresh", lambda function, *words: function(*words))
     words = ["--percents", "40", "80", "--few-from", "50", "--work", str(tmp_path / "work")]
+    words += ["--peers", "ours libmf pyspark"]
     found = run("prize_race", *words, sizes=[])
     well_formed(found, "prize_race")
     assert found["choices"]["SGD, LIBMF"]["options"]["penalty"] == 0.1
