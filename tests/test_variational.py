@@ -1,5 +1,6 @@
 "Variational factorization: the bound, intervals, surplus factors, seeds, and torch beside kernels."
 
+import signal
 from functools import partial
 
 import numba
@@ -7,16 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from teams import in_team
 from trials import SEED, trials
 
 from thu_big_data_ml import _compiling
-from thu_big_data_ml.bayesian import _mean_field, _torch_mean_field, variational
+from thu_big_data_ml.bayesian import _inference, _mean_field, _torch_mean_field, variational
 from thu_big_data_ml.bayesian._mean_field import Belief, MeanField, update_nest
 from thu_big_data_ml.bayesian._sweeps import bases_of, new_state
 from thu_big_data_ml.bayesian._torch_mean_field import TorchBelief, factor_rows
 from thu_big_data_ml.bayesian.variational import VariationalFactorization, infer_factors
 from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.estimators._checkpoints import Interrupted
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
+from thu_big_data_ml.factorization._implicit_prior import Rated, implicit_feedback
 from thu_big_data_ml.metrics import interval_coverage, rmse
 
 on_cpu = dict(device="cpu", random_state=0)
@@ -229,6 +233,161 @@ def test_a_seed_repeats_bit_for_bit_whatever_the_threads(small, monkeypatch):
         numba.set_num_threads(before)
     np.testing.assert_array_equal(fits[0, 1], fits[0, before])
     assert (fits[1, before] != fits[0, before]).any()
+
+
+# What is summed over users, and by whom
+
+
+@pytest.mark.parametrize("of_users", [True, False])
+def test_the_basis_spans_the_main_directions(planted, of_users):
+    R = with_empty_rows(planted.matrix("train"))
+    Q, s, W = Rated(R).directions(of_users, 20)
+    F = implicit_feedback(R if of_users else R.T.tocsr())
+    exact = np.linalg.svd(F.toarray().astype(float), full_matrices=False)
+    np.testing.assert_allclose(s[:5], exact[1][:5], rtol=1e-3)
+    held = np.square((Q * s) @ W.T).sum()
+    assert 0.98 * np.square(exact[1][:20]).sum() < held < 1.001 * np.square(exact[1][:20]).sum()
+    for sides, found in ((exact[0], Q), (exact[2].T, W)):
+        np.testing.assert_allclose(found.T @ found, np.eye(20), atol=1e-3)
+        angles = np.linalg.svd(sides[:, :3].T @ found)[1]
+        assert (angles > 0.999).all()
+
+
+def pieces(R, dates, cuts):
+    "What each of several workers has."
+    rows = zip(cuts[:-1], cuts[1:])
+    return [(R[a:b], None if dates is None else dates[R.indptr[a] : R.indptr[b]]) for a, b in rows]
+
+
+@pytest.fixture(scope="module")
+def shared(small):
+    "Ratings with empty rows, and dates."
+    R = with_empty_rows(small.matrix("train"))
+    days = np.random.default_rng(SEED).integers(0, 300_000, R.nnz)
+    return R, np.datetime64("2005-01-01", "s") + days
+
+
+@pytest.mark.parametrize("time", [False, True])
+@pytest.mark.parametrize("implicit", [False, True])
+def test_workers_find_what_one_finds(shared, implicit, time):
+    R, dates = shared[0], shared[1] if time else None
+
+    def fit(shard):
+        own, dates = shard
+        cells = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr)), own.indices, own.data
+        watched = cells if dates is None else (*cells, dates)
+        options = dict(n_factors=3, n_sweeps=4, tol=0, implicit=implicit, validation=watched)
+        return infer_factors(own, dates=dates, **options, **on_cpu)
+
+    one, history = fit((R, dates))
+    for cuts in ([0, 60], [0, 1, 60], [0, 20, 22, 60], [0, 7, 7, 20, 41, 60]):
+        found = in_team(fit, pieces(R, dates, cuts))
+        for moments, rows in found:
+            same = rows.drop(columns="seconds"), history.drop(columns="seconds")
+            np.testing.assert_allclose(*same, rtol=1e-5)
+            for name in ("Y", "covariance_i", "noise_i", "alpha", "mean"):
+                part, whole = getattr(moments, name), getattr(one, name)
+                np.testing.assert_allclose(part, whole, rtol=1e-4, atol=1e-5)
+            if time:
+                ends = [m.time.mean[m.time.starts[-4] :] for m in (moments, one)]
+                np.testing.assert_allclose(*ends, atol=1e-5)
+        for name in ("X", "covariance_u", "noise_u"):
+            parts = np.concatenate([getattr(moments, name) for moments, _ in found])
+            np.testing.assert_allclose(parts, getattr(one, name), rtol=1e-4, atol=1e-5)
+
+
+# A training that is killed
+
+
+class Killed(Exception):
+    "What ends a training here."
+
+
+def killed_after(n, monkeypatch):
+    "Let sweeps fail after some."
+    real, left = MeanField.sweep, [n]
+
+    def sweep(self):
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return real(self)
+
+    monkeypatch.setattr(MeanField, "sweep", sweep)
+    monkeypatch.setattr(_inference, "SHARE", np.inf)
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_a_killed_training_goes_on_bit_for_bit(small, shared, time, tmp_path, monkeypatch):
+    R, dates = shared[0], shared[1] if time else None
+    options = dict(n_factors=3, n_sweeps=6, tol=0, dates=dates, **on_cpu)
+    whole, history = infer_factors(R, **options)
+    path = tmp_path / "training.npz"
+    for n in (1, 3):
+        with monkeypatch.context() as context, pytest.raises(Killed):
+            killed_after(n, context)
+            infer_factors(R, checkpoint=path, **options)
+    for _ in range(2):  # the second time nothing is left to do
+        again, rows = infer_factors(R, checkpoint=path, **options)
+        for name in ("X", "Y", "covariance_u", "covariance_i", "noise_u", "noise_i"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+        assert (again.alpha, again.mean) == (whole.alpha, whole.mean)
+        same = rows.drop(columns="seconds"), history.drop(columns="seconds")
+        pd.testing.assert_frame_equal(*same)
+        if time:
+            np.testing.assert_array_equal(again.time.mean, whole.time.mean)
+            np.testing.assert_array_equal(again.time.variance, whole.time.variance)
+
+
+def test_other_numbers_of_workers_go_on_from_a_checkpoint(shared, tmp_path, monkeypatch):
+    R, dates = shared
+    options = dict(n_factors=3, n_sweeps=6, tol=0, **on_cpu)
+    whole, _ = infer_factors(R, dates=dates, **options)
+    path = tmp_path / "training.npz"
+
+    def fit(shard):
+        return infer_factors(shard[0], dates=shard[1], checkpoint=path, **options)[0]
+
+    for n, cuts in ((1, [0, 9, 20, 60]), (1, [0, 60]), (1, [0, 1, 2, 40, 41, 60])):
+        with monkeypatch.context() as context, pytest.raises(Killed):
+            killed_after(n * (len(cuts) - 1), context)
+            in_team(fit, pieces(R, dates, cuts))
+    found = in_team(fit, pieces(R, dates, [0, 33, 60]))
+    X = np.concatenate([moments.X for moments in found])
+    np.testing.assert_allclose(X, whole.X, atol=1e-5)
+    np.testing.assert_allclose(found[1].Y, whole.Y, atol=1e-5)
+
+
+def test_ctrl_c_ends_a_training_after_its_sweep(small, tmp_path, monkeypatch):
+    model = VariationalFactorization(
+        3, n_sweeps=5, tol=0, checkpoint=tmp_path / "training.npz", **on_cpu
+    )
+    real = MeanField.sweep
+
+    def interrupted(self):
+        signal.raise_signal(signal.SIGINT)
+        return real(self)
+
+    with monkeypatch.context() as context:
+        context.setattr(MeanField, "sweep", interrupted)
+        with pytest.raises(Interrupted, match="after 1 of 5 sweeps; nothing is lost"):
+            model.fit(small.train)
+    whole = VariationalFactorization(3, n_sweeps=5, tol=0, **on_cpu).fit(small.train)
+    again = model.fit(small.train)
+    np.testing.assert_array_equal(again.predict(small.test), whole.predict(small.test))
+
+
+def test_a_checkpoint_of_another_inference_is_refused(shared, tmp_path):
+    R, path = shared[0], tmp_path / "training.npz"
+    options = dict(n_factors=2, n_sweeps=2, checkpoint=path, **on_cpu)
+    infer_factors(R, **options)
+    for change in (dict(n_factors=3), dict(implicit=False), dict(nu=10), dict(dates=shared[1])):
+        with pytest.raises(ValueError, match=f"another training: {next(iter(change))} differ"):
+            infer_factors(R, **options | change)
+    R = R.copy()
+    R.data[0] += 1
+    with pytest.raises(ValueError, match="another training: ratings differ"):
+        infer_factors(R, **options)
 
 
 @pytest.mark.parametrize(

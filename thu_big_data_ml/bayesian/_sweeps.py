@@ -107,13 +107,15 @@ def draw_grouping(group: Grouping, state: State, rng: np.random.Generator):
 def bases_of(
     R: csr_matrix,
     implicit: bool = True,
+    axes: list | None = None,  # see `Rated.axes`, of users and of movies, where they are known
 ) -> list:  # of users and of movies: Q, the diagonal of S, and W; or None three times
     "The main directions of who rated what, of both sides; the same for all chains."
     if not implicit:
         return [(None, None, None)] * 2
     with threadpool_limits(1, "blas"):
         rated = Rated(R)
-        return [rated.directions(of_users) for of_users in (True, False)]
+        axes = [rated.axes(of_users) for of_users in (True, False)] if axes is None else axes
+        return [rated.both_sides(*of_side) for of_side in zip((True, False), *zip(*axes))]
 
 
 def new_state(

@@ -6,9 +6,9 @@
 __all__ = ['PosteriorMoments', 'infer_factors', 'VariationalFactorization']
 
 # %% ../../nbs/bayesian/variational.ipynb #n002
-import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from .._files_and_devices import matrix_precision
 from .._memory import warn_caller
 from .._parameters import check_count, check_number, check_switch, seed_of
 from .._workers import workers
+from ._inference import Inference
 from ._mean_field import Belief, MeanField
 from thu_big_data_ml.bayesian._moment_kernels import (
     expected_squares,
@@ -31,11 +32,11 @@ from thu_big_data_ml.bayesian._moment_kernels import (
 )
 from ._posterior_model import Posterior, PosteriorModel
 from ._priors import MoviePrior, UserPrior, prior_samples
-from ._sampler import Watch, rmses
-from ._sweeps import bases_of, new_state
+from ._sampler import rmses
 from ._time_effects import TimeEffects
 from ._torch_mean_field import TorchBelief
 from ..data._sparse import cells_of, rating_matrix
+from ..estimators._checkpoints import noted_interrupts
 from thu_big_data_ml.estimators._factor_model import (
     check_factors,
     cosine_to,
@@ -177,6 +178,7 @@ def infer_factors(
     dates: ArrayLike | None = None,
     validation: tuple | None = None,
     device: str | None = None,
+    checkpoint: str | Path | None = None,
     random_state: int | np.random.RandomState | np.random.Generator | None = None,
     verbose: bool = False,
 ) -> tuple[PosteriorMoments, pd.DataFrame]:
@@ -205,6 +207,8 @@ def infer_factors(
         Rows, columns and ratings (and dates), scored after each sweep, never learned from.
     device : str, optional
         "cpu" or "cuda"; by default CUDA where there is one.
+    checkpoint : str or Path, optional
+        A file that keeps the training; one that finds it continues from the last sweep in it.
     random_state : int, RandomState or Generator, optional
         Seed of the start; on a CPU, results do not depend on the number of threads.
     verbose : bool, default False
@@ -221,9 +225,11 @@ def infer_factors(
     Raises
     ------
     ValueError
-        A setting that cannot be used, by name.
+        A setting that cannot be used, by name; or a checkpoint of another training.
     FloatingPointError
         The bound is not finite any more.
+    KeyboardInterrupt
+        On Ctrl-C. With a checkpoint the training finishes its sweep and writes it first.
 
     References
     ----------
@@ -243,19 +249,26 @@ def infer_factors(
     R = rating_matrix(R)
     n_factors = min(default_factors(R), 32) if n_factors is None else n_factors
     _check(R, n_factors, n_sweeps, tol, implicit, nu, dates)
-    rng = np.random.default_rng(seed_of(random_state))
+    settings = dict(n_factors=n_factors, n_sweeps=n_sweeps, tol=tol, implicit=bool(implicit), nu=nu)
+    settings["random_state"] = seed_of(random_state)
     kind = _belief_on(get_device(device))
     with threads_for(64 * R.nnz), threadpool_limits(1, "blas"), matrix_precision(tf32=False):
-        bases = bases_of(R, implicit)
-        state = new_state(R, n_factors, bases, dates, False, rng)
-        model, history = MeanField(state, nu, kind), []
-        watch = None if validation is None else Watch(state, *validation)
-        for _ in (bar := tqdm(range(n_sweeps), "mean field", disable=not verbose)):
-            history.append(_sweep(model, watch, len(history) + 1))
-            bar.set_postfix_str(rmses(history[-1]), refresh=False)
-            if len(history) > 2 and history[-2]["loss"] - history[-1]["loss"] < tol:
-                break
-    _tell_unfinished(history, state.unit)
+        training = Inference(R, settings, dates, validation, kind, checkpoint)
+        history = training.history
+        options = dict(total=n_sweeps, initial=len(history), disable=not verbose)
+        with (
+            tqdm(desc="mean field", **options) as bar,
+            noted_interrupts(bool(training.checkpoint)) as noted,
+        ):
+            while not training.over:
+                training.sweep()
+                bar.update()
+                bar.set_postfix_str(rmses(history[-1]), refresh=False)
+                if training.checkpoint and workers().total(len(noted)):
+                    training.write()
+                    training.checkpoint.interrupt(training.done)
+        model = training.finish()
+    _tell_unfinished(history, model.state.unit)
     return _moments(model), pd.DataFrame(history)
 
 
@@ -276,21 +289,6 @@ def _check(R, n_factors, n_sweeps, tol, implicit, nu, dates):
 def _belief_on(device: str):
     "What computes: kernels on the CPU, torch elsewhere."
     return Belief if device == "cpu" else partial(TorchBelief, device=device)
-
-
-def _sweep(model: MeanField, watch: Watch | None, number: int) -> dict:
-    "One sweep, and its row of the history."
-    start, state = time.perf_counter(), model.state
-    bound = model.sweep()
-    if not np.isfinite(bound):
-        raise FloatingPointError(
-            f"The bound is {bound} after {number} sweeps. Do the ratings differ by many powers of "
-            "ten?"
-        )
-    row = dict(epoch=number, seconds=time.perf_counter() - start, loss=-bound)
-    row["train_rmse"] = state.train_rmse()
-    row["validation_rmse"] = np.nan if watch is None else watch(state, 1)
-    return row
 
 
 def _tell_unfinished(history: list, unit: float):
@@ -407,6 +405,9 @@ class VariationalFactorization(PosteriorModel):
         Sweeps end when the lower bound of the evidence rises by less than this per rating.
     device : str, optional
         "cpu" or "cuda"; by default CUDA where there is one.
+    checkpoint : str or Path, optional
+        A file that keeps the training. A fit that finds it continues; Ctrl-C then ends a fit after
+        the sweep at hand, and nothing is lost.
     random_state : int, RandomState or Generator, optional
         Seed of the start. On a CPU it repeats a fit bit for bit, whatever the number of threads.
     verbose : bool, default False
@@ -454,6 +455,7 @@ class VariationalFactorization(PosteriorModel):
         n_sweeps: int = 25,
         tol: float = 1e-4,
         device: str | None = None,
+        checkpoint: str | Path | None = None,
         random_state: int | np.random.RandomState | np.random.Generator | None = None,
         verbose: bool = False,
         rating_scale: tuple[float, float] | None = None,
@@ -465,6 +467,7 @@ class VariationalFactorization(PosteriorModel):
         self.n_sweeps = n_sweeps
         self.tol = tol
         self.device = device
+        self.checkpoint = checkpoint
         self.random_state = random_state
         self.verbose = verbose
         self.rating_scale = rating_scale
@@ -490,6 +493,7 @@ class VariationalFactorization(PosteriorModel):
             implicit=self.implicit,
             dates=dates,
             device=self.device_,
+            checkpoint=self.checkpoint,
             random_state=self.seed_,
             verbose=self.verbose,
         )

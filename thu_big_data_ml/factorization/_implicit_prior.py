@@ -47,20 +47,28 @@ class Rated:
         workers().add_up(self.of_movie)  # how many ratings each has
         self.n_users = workers().place(R.shape[0])[1]
 
-    def directions(
-        self,
-        of_users: bool,  # whether of the users' rows, or of the movies'
-        q: int = 300,  # how many, fewer where the matrix has fewer
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def directions(self, of_users: bool, q: int = 300) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The main directions of who rated what: B / sqrt(counts) is about Q S W^T.
 
         Q and W have orthonormal columns, with a row for each user and movie, or movie and user;
         s (q,) is largest first. All are float32.
         """
+        return self.both_sides(of_users, *self.axes(of_users, q))
+
+    def weights(self, of_users: bool) -> tuple[np.ndarray, np.ndarray]:
+        "What rows and columns of B are multiplied by."
         counts = self.of_user if of_users else self.of_movie
         weight = 1 / np.sqrt(np.maximum(counts, 1), dtype=np.float32)
         same = np.ones(len(self.of_movie if of_users else self.of_user), np.float32)
-        w_user, w_movie = (weight, same) if of_users else (same, weight)
+        return (weight, same) if of_users else (same, weight)
+
+    def axes(
+        self,
+        of_users: bool,  # whether of the users' rows, or of the movies'
+        q: int = 300,  # how many, fewer where the matrix has fewer
+    ) -> tuple[np.ndarray, np.ndarray]:  # (n_movies, q), (q,) float32
+        "The movies' side of the main directions, and the singular values."
+        w_user, w_movie = self.weights(of_users)
         k = min(q + 10, self.n_users, len(w_movie))
         A = np.random.default_rng(0).standard_normal((len(w_movie), k), np.float32)
         for _ in range(4):
@@ -70,20 +78,26 @@ class Rated:
             A = np.ascontiguousarray(A)
         A = np.ascontiguousarray(qr(A, mode="economic")[0])
         FA = sum_listed(*self.by_user, A, w_movie)[:, :k]
-        FA *= w_user[:, None]
-        V, s = main_axes(FA, q)
+        V, s = main_axes(FA, w_user, q)
         movies = A @ V
-        V = V * np.sign(movies[np.abs(movies).argmax(0), np.arange(len(s))])
-        sides = FA @ (V / s), A @ V
-        Q, W = sides if of_users else sides[::-1]
-        return Q, s, W
+        return movies * np.sign(movies[np.abs(movies).argmax(0), np.arange(len(s))]), s
+
+    def both_sides(self, of_users: bool, movies: np.ndarray, s: np.ndarray) -> tuple:
+        "Q, s and W, from what `axes` gives."
+        w_user, w_movie = self.weights(of_users)
+        users = sum_listed(*self.by_user, movies / s, w_movie)[:, : len(s)] * w_user[:, None]
+        return (users, s, movies) if of_users else (movies, s, users)
 
 
-def main_axes(Y: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:  # (k, q), (q,) float32
+def main_axes(
+    Y: np.ndarray,  # (n, k) float32: rows of this worker
+    weight: np.ndarray,  # (n,) float32: what they are multiplied by
+    q: int,
+) -> tuple[np.ndarray, np.ndarray]:  # (k, q), (q,) float32
     "Right singular vectors and singular values of the rows of all workers, the main ones."
     square = np.zeros((Y.shape[1], Y.shape[1]))
     for some in blocks(len(Y), 1 << 13):
-        rows = Y[some].astype(float)
+        rows = Y[some] * weight[some, None].astype(float)
         square += rows.T @ rows
     workers().add_up(square)
     values, V = eigh(square)
