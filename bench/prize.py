@@ -35,25 +35,25 @@ from thu_big_data_ml import (
 )
 from thu_big_data_ml.help import data_path
 
-K, L = 16, 32  # factors of point models and of mean field
+K_POINT, K_FIELD = 16, 32  # factors of point models and of mean field
 CF = "user-based CF, the probe of some users"
-point = dict(n_factors=K, validation_fraction=0, random_state=0)
-field = dict(n_factors=L, tol=0, device="cpu", random_state=0)
+point = dict(n_factors=K_POINT, validation_fraction=0, random_state=0)
+field = dict(n_factors=K_FIELD, tol=0, device="cpu", random_state=0)
 fits = {  # stage -> class, parameters, passes over the ratings
     "damped biases": (BaselinePredictor, {}, None),
-    f"SGD, k = {K}": (SGDFactorization, point, dict(n_epochs=20)),
-    f"ALS, k = {K}": (ALSFactorization, point, dict(n_epochs=10)),
-    f"AdamW, k = {K}": (
+    f"SGD, k = {K_POINT}": (SGDFactorization, point, dict(n_epochs=20)),
+    f"ALS, k = {K_POINT}": (ALSFactorization, point, dict(n_epochs=10)),
+    f"AdamW, k = {K_POINT}": (
         MatrixFactorizationRegressor,
         point | dict(implicit=False, device="cpu"),
         dict(n_epochs=100),
     ),
-    f"mean field, k = {L}": (
+    f"mean field, k = {K_FIELD}": (
         VariationalFactorization,
         field | dict(implicit=False),
         dict(n_sweeps=12),
     ),
-    f"mean field with the link prior, k = {L}": (
+    f"mean field with the link prior, k = {K_FIELD}": (
         VariationalFactorization,
         field,
         dict(n_sweeps=12),
@@ -143,8 +143,8 @@ def work_of(stage: str, users: int, movies: int, n: int) -> tuple[float, float] 
     ratings, eight bytes each, and the numbers of each user, once for each time that they are needed
     (those of movies stay in the cache).
     """
-    P = (L + 1) * (L + 2) // 2  # numbers of a covariance
-    k = K + 1  # factors and bias
+    k, K = K_POINT + 1, K_FIELD + 1  # factors and bias
+    P = K * (K + 1) // 2  # numbers of a covariance
     name = stage.split(",")[0]
     if name == "SGD":  # a product, and two rows that move
         return 12 * k * n, 8 * n + 8 * k * users
@@ -153,9 +153,9 @@ def work_of(stage: str, users: int, movies: int, n: int) -> tuple[float, float] 
     if name == "ALS":  # both sides: half a matrix a rating, and a system a row
         solve = k**3 / 3 * (users + movies)
         return 2 * (k * (k + 1) + 2 * k) * n + solve, 16 * n + 8 * k * users
-    if name.startswith("mean field"):  # covariances as well, and an inverse a row
-        solve = (L + 1) ** 3 * (users + movies)
-        return 2 * (4 * P + 2 * (L + 1)) * n + solve, 16 * n + 4 * (L + 1 + P) * 3 * users
+    if name.startswith("mean field"):  # both sides: moments are added, and an inverse a row
+        solve = K**3 * (users + movies)
+        return 2 * (P + 3 * (K + 1)) * n + solve, 16 * n + 8 * (K + 2 * P) * users
     if stage == CF:  # each rating of each user meets every user
         return 2.0 * users * n, 8.0 * n
     return None
