@@ -33,7 +33,8 @@ setup(
     python_requires=">=" + facts["min_python"],
     install_requires=facts["requirements"].split(),
     extras_require={
-        extra: facts[f"{extra}_requirements"].split() for extra in ("sample", "jax", "dev")
+        extra: facts[f"{extra}_requirements"].split()
+        for extra in ("sample", "jax", "distributed", "dev")
     },
     classifiers=[
         "Development Status :: 3 - Alpha",

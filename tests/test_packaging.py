@@ -44,7 +44,11 @@ def home_in(folder: Path) -> dict:
 
 
 def test_importing_creates_nothing(tmp_path):
-    code = "import sys, importlib; [importlib.import_module(name) for name in sys.argv[1:]]"
+    code = """
+import sys, importlib
+[importlib.import_module(name) for name in sys.argv[1:]]
+assert not {"dask", "distributed", "jax"} & set(sys.modules)
+"""
     run_python(code, *modules, cwd=tmp_path, env=home_in(tmp_path))
     assert not list(tmp_path.iterdir())
 
@@ -150,7 +154,10 @@ def test_versions_agree():
 def test_every_requirement_stands_under_its_licence():
     settings = ConfigParser(delimiters=["="])
     settings.read(root / "settings.ini", encoding="utf-8")
-    lists = [settings["DEFAULT"][f"{part}requirements"] for part in ("", "sample_", "jax_")]
+    lists = [
+        settings["DEFAULT"][f"{part}requirements"]
+        for part in ("", "sample_", "jax_", "distributed_")
+    ]
     needed = {re.match(r"[\w-]+", line)[0] for line in " ".join(lists).split()}
     section = (root / "README.md").read_text().partition("## Licences")[2]
     rows = re.findall(r"^\| ([\w. ]+) \| (.+) \|$", section, re.M)

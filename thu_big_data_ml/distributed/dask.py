@@ -32,13 +32,13 @@ from ..evaluation._rows import code_fingerprint
 
 # %% ../../nbs/distributed/dask.ipynb #n005
 def _deal(
-    u: np.ndarray,  # (n,) users, by number
+    u: np.ndarray,  # (n,) users, by number; -1 is everybody unknown, who belongs to no strip
     size: int,  # users a block
 ) -> list[np.ndarray]:  # places in `u`
     "The pairs of the first `size` users, of the next `size`, and so on."
     order = np.argsort(u, kind="stable")
-    first = np.flatnonzero(np.diff(u[order], prepend=-2))  # -1 is everybody unknown
-    return [order[start:end] for start, end in pairwise([*first[::size], len(u)])]
+    first = np.flatnonzero(np.diff(u[order], prepend=-1))
+    return [order[start:end] for start, end in pairwise([0, *first[size::size], len(u)])]
 
 
 def _users_a_block(n: int) -> int:
