@@ -116,16 +116,16 @@ def test_every_model_predicts_the_same_bit_for_bit(client, small):
         np.testing.assert_array_equal(predict(model, pairs), model.predict(pairs), name)
 
 
-def test_lists_are_the_same(client, small, tmp_path):
-    model = UserCF(device="cpu").fit(small.train)
-    users = [-5, *model.user_ids_[::-1]]
+def test_lists_are_the_same(client, large, tmp_path):
+    model = UserCF(center="mean", device="cpu").fit(large.train)
+    users = [*model.user_ids_[::-1], -5]
     for by in ("interest", "rating"):
         asked = dict(n=4, exclude_seen=False, by=by)
         expected = model.recommend(users, **asked)
         pd.testing.assert_frame_equal(recommend(model, users, **asked), expected)
     path = model.save(tmp_path / "model.npz")
     pd.testing.assert_frame_equal(recommend(str(path), users, **asked), expected)
-    assert len(recommend(path, [])) == 0 and len(predict(path, small.test[:0])) == 0
+    assert len(recommend(path, [])) == 0 and len(predict(path, large.test[:0])) == 0
 
 
 @pytest.mark.parametrize("n", [3, 1])

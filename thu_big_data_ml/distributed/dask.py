@@ -193,6 +193,8 @@ def _results(
             numbers[task] = number
         with tqdm(total=len(items), unit="block", disable=not verbose) as bar:
             for task, result in as_completed(list(numbers), with_results=True):
+                if task.cancelled():
+                    raise result
                 yield numbers[task], result
                 done += 1
                 bar.update()
@@ -332,11 +334,11 @@ def recommend(
     here = _model_of(model)
     users = here._users(user_id)
     ask = n, exclude_seen, date, by
-    tables = {-1: here.recommend(users[:0], *ask)}  # which checks them all
+    none = here.recommend(users[:0], *ask)  # which checks them all
     interest = interest_of(here) if by == "interest" else None
     items = [(users[some], *ask) for some in blocks(len(users), 256)]
-    tables |= _results(client, _lists, model, items, memory, verbose, interest)
-    return pd.concat([tables[number] for number in sorted(tables)], ignore_index=True)
+    tables = dict(_results(client, _lists, model, items, memory, verbose, interest))
+    return pd.concat([tables[number] for number in sorted(tables)] or [none], ignore_index=True)
 
 # %% ../../nbs/distributed/dask.ipynb #n019
 class _Lasting:
@@ -364,6 +366,11 @@ def parallel_config(client: Any = None) -> Iterator[None]:
     ----------
     client : dask.distributed.Client, optional
         By default the one that is open.
+
+    Yields
+    ------
+    None
+        Nothing.
 
     Raises
     ------
