@@ -20,10 +20,12 @@ from trials import SEED, trials
 
 from thu_big_data_ml import (
     BaselinePredictor,
+    NeighborCorrected,
     PrizeRatings,
     RatingData,
     RatingEstimator,
     UserCF,
+    VariationalFactorization,
     compare,
     cut_subset,
     load_ratings,
@@ -490,6 +492,15 @@ def test_models_learn_the_same_from_the_store(tmp_path, name):
     assert np.array_equal(model.titles_, other.titles_)
     again = RatingEstimator.load(model.save(tmp_path / "model.npz"))
     assert np.array_equal(again.predict(asked), model.predict(asked))
+
+
+def test_a_corrected_model_bears_rows_without_ratings(tmp_path):
+    ratings = {8: [(7, 5, "2005-01-01"), (9, 4, "2005-01-02"), (3, 2, "2005-01-02")]}
+    ratings |= {9: [(6, 1, "2005-01-03")], 72: [(3, 3, "2005-01-03"), (7, 3, "2005-01-03")]}
+    store = read_part(write_parts(tmp_path / "a", ratings, 2), tmp_path / "prize.npz")
+    rest = store.without(store.probe)  # nothing of movie 9 and of user 6 is left
+    model = NeighborCorrected(VariationalFactorization(2, random_state=0)).fit(rest)
+    assert np.isfinite(model.predict(store.frame(slice(None)))).all()
 
 
 def test_a_store_that_cannot_be_learned_from(tmp_path):

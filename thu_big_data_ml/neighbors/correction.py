@@ -21,6 +21,7 @@ from .._parameters import brief, check_count, check_number
 from ..data._sparse import arrays_of, cells_of, with_values
 from ..estimators._factor_model import is_dense, split_cells
 from ..estimators._schema import Array, Model, Number
+from ..estimators._training_set import LaidOut
 from ..estimators.contract import RatingEstimator
 from ._kernels import nearest_first
 from ._similarity_ways import similarity_bytes, similarity_rows
@@ -283,9 +284,9 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         super()._learn(X, y, movies)
 
     def _fit(self, R, dates=None):
-        ratings = self._ratings(dates)
-        self.estimator_ = self._shared(clone(self.estimator).fit(ratings))
-        self.trust_ = self._measured_trust(R, ratings)
+        given = LaidOut(R, self.user_ids_, self.movie_ids_, dates)
+        self.estimator_ = self._shared(clone(self.estimator).fit(given))
+        self.trust_ = self._measured_trust(R, dates)
         self.params_["estimator"] = clone(self.estimator_)
         self.residuals_ = np.empty(R.nnz, np.float32)
         self._take_residuals(self.estimator_, np.arange(R.nnz), dates)
@@ -332,12 +333,13 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         check_count("n_neighbors", self.n_neighbors)
         check_number("validation_fraction", self.validation_fraction, 0, below=1)
 
-    def _measured_trust(self, R, ratings) -> float:
+    def _measured_trust(self, R, dates) -> float:
         "How far corrections are trusted, by a fit that is not given all ratings; 1 without it."
         cells = csr_matrix((np.arange(R.nnz), R.indices, R.indptr), shape=R.shape)
         learn, check = split_cells(cells, self.validation_fraction, self.seed_)
         if check is None:
             return 1.0
+        ratings = self._ratings(dates)
         model = self.estimator_._rehearsal().fit(ratings.iloc[learn.data])
         residuals, errors = (_residuals(model, ratings.iloc[part.data]) for part in (learn, check))
         nearest = _nearest_movies(with_values(learn, R.data[learn.data]), self.n_neighbors)
