@@ -22,7 +22,7 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 from thu_big_data_ml._compiling import kernel
-from thu_big_data_ml.data._archive import LARGEST_USER, LINES, MOVIES, PAIRS, RATINGS, USERS
+from thu_big_data_ml.data._archive_files import LARGEST_USER, LINES, MOVIES, PAIRS, RATINGS, USERS
 
 STARTS = (1, 4_500, 9_211, 13_368, MOVIES + 1)  # the first movie of each part, and the end
 MOST_RATED = 232_944  # ratings of one movie

@@ -4,11 +4,13 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import tarfile
 import time
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -34,7 +36,7 @@ from thu_big_data_ml import (
     split_ratings,
 )
 from thu_big_data_ml.__main__ import main
-from thu_big_data_ml.data import _archive, _forms, _prize_arrays, prize, sources
+from thu_big_data_ml.data import _archive, _archive_files, _forms, _prize_arrays, prize, sources
 from thu_big_data_ml.data.errors import RatingFileError
 from thu_big_data_ml.evaluation import _choosing, _measuring
 
@@ -239,8 +241,95 @@ def test_a_pair_rated_twice_names_both_lines(tmp_path, monkeypatch):
     assert str(error.value).startswith(f"{first}:3 and {again}:4 both rate movie 8 by user 9.")
 
 
+def test_files_of_movies_are_named_though_they_are_read_together(tmp_path):
+    ratings = {m: [(7, 5, "2005-01-01"), (9, 4, "2005-01-02")] for m in (8, 9, 72)}
+    folder, store = write_movies(tmp_path / "a", ratings), tmp_path / "prize.npz"
+    file = folder / "training_set" / "mv_0000009.txt"
+    right = file.read_text()
+    for text, said in {
+        right.replace("9,4", "9,6"): "mv_0000009.txt:3: .* off the scale",
+        right + "9,4,2005-01-02\n": "mv_0000009.txt:3 and .*mv_0000009.txt:4 both rate movie 9",
+        right.replace("-02", "-0"): "mv_0000009.txt:3: ",
+        right.replace("9:", "8:"): "mv_0000009.txt: holds ratings of movie 8, while",
+        right + "8:\n6,1,2005-01-01\n": "mv_0000009.txt: holds ratings of movie 8, while",
+        "9:\n": "mv_0000009.txt:1: the file ends with the line of a movie",
+        "": "mv_0000009.txt:1: the file is empty",
+    }.items():
+        file.write_text(text)
+        with pytest.raises(RatingFileError, match=said):
+            read_part(folder, store)
+    file.write_bytes(b"\xef\xbb\xbf" + right.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+    assert_holds(read_part(folder, store), ratings)
+
+
+def test_packed_archives_are_told(tmp_path):
+    ratings, store = ratings_of(SEED), tmp_path / "prize.npz"
+    folder = write_parts(tmp_path / "a", ratings)
+    shutil.make_archive(tmp_path / "archive", "zip", folder)
+    with pytest.raises(RatingFileError, match="archive.zip: a zip archive. Unpack it"):
+        read_part(tmp_path / "archive.zip", store)
+    inner = write_tar(tmp_path / "download", ratings)
+    with tarfile.open(tmp_path / "nf_prize_dataset.tar.gz", "w:gz") as tar:
+        tar.add(inner, "download")
+    with pytest.raises(RatingFileError, match="nf_prize_dataset.tar.gz: .*holds training_set.tar"):
+        read_part(tmp_path / "nf_prize_dataset.tar.gz", store)
+    with pytest.raises(RatingFileError, match=r"training_set.tar: mv_\d+.txt is not there"):
+        read_prize(inner, store, verbose=False)
+    for name in ("archive.zip", "nf_prize_dataset.tar.gz"):
+        (tmp_path / "b").mkdir(exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "b" / name)
+        with pytest.raises(FileNotFoundError, match=f"Unpack {name}"):
+            read_part(tmp_path / "b", store)
+        (tmp_path / "b" / name).unlink()
+
+
+def test_what_else_a_folder_may_hold(tmp_path):
+    ratings, store = ratings_of(SEED), tmp_path / "prize.npz"
+    folder = write_parts(tmp_path / "a", ratings)
+    for file in list(folder.iterdir()):
+        file.rename(folder / file.name.upper())
+    packed = folder / "probe.txt.gz"
+    packed.write_bytes(gzip.compress((folder / "PROBE.TXT").read_bytes()))
+    (folder / "PROBE.TXT").unlink()
+    assert_holds(read_part(folder, store), ratings)
+    movies = write_movies(tmp_path / "b", ratings) / "training_set"
+    for file in list(movies.iterdir()):
+        file.rename(movies / file.name.upper())
+    assert_holds(read_part(tmp_path / "b", tmp_path / "2.npz"), ratings)
+    with pytest.raises(ValueError, match="prize.npz: a store already"):
+        read_part(store)
+
+
+def test_files_that_are_none(tmp_path):
+    folder, store = write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz"
+    part, right = folder / "combined_data_2.txt", (folder / "combined_data_2.txt").read_text()
+    part.write_text("")
+    with pytest.raises(RatingFileError, match="combined_data_2.txt: the file is empty"):
+        read_part(folder, store)
+    part.unlink()
+    part.mkdir()
+    with pytest.raises(RatingFileError, match="combined_data_2.txt: a folder, or a link to noth"):
+        read_part(folder, store)
+    part.rmdir()
+    part.write_text(right)
+    (folder / "combined_data_5.txt").write_text("9:\n7,1,2005-01-01\n")
+    with pytest.raises(RatingFileError, match="combined_data_5.txt: is none of the 4 files that"):
+        read_prize(folder, store, verbose=False)
+    (folder / "combined_data_5.txt").unlink()
+    probe = folder / "probe.txt"
+    probe.write_text(probe.read_text() + probe.read_text())
+    with pytest.raises(RatingFileError, match=r"probe.txt: lines \d+ and \d+ name the same user"):
+        read_part(folder, store)
+    movies = write_movies(tmp_path / "b", {8: [(7, 5, "2005-01-01")]}) / "training_set"
+    (movies / "mv_0000009.txt").mkdir()
+    with pytest.raises(OSError, match=r"mv_0000009.txt: cannot be read \(Is a directory\)"):
+        read_part(tmp_path / "b", store)
+    assert not store.exists()
+
+
 def test_probe_pairs_must_be_in_training(tmp_path):
-    folder = write_parts(tmp_path / "a", {8: [(7, 5, "2005-01-01")], 9: [(6, 5, "2005-01-01")]})
+    ratings = {8: [(7, 5, "2005-01-01")], 9: [(6, 5, "2005-01-01")]}
+    folder = write_parts(tmp_path / "a", ratings, 2)
     probe = folder / "probe.txt"
     for text, line in {"8:\n7\n6\n": 3, "9:\n6\n8:\n99\n": 4}.items():
         probe.write_text(text)
@@ -325,7 +414,7 @@ def test_the_whole_archive_must_be_whole(tmp_path, published, monkeypatch):
 
 
 def test_published_totals(tmp_path):
-    archive = _archive.find_archive(write_parts(tmp_path / "a", ratings_of(SEED)))
+    archive = _archive_files.find_archive(write_parts(tmp_path / "a", ratings_of(SEED)))
     with pytest.raises(
         RatingFileError, match="a: holds 5 ratings by 4 users of 3 movies, while 100"
     ):
@@ -379,6 +468,31 @@ def test_a_damaged_file_is_told(tmp_path):
         PrizeRatings.open(tmp_path / "other.npz")
 
 
+@pytest.mark.parametrize("name", ["by_user", "by_movie", "probe"])
+def test_a_changed_position_does_not_lead_out_of_the_arrays(tmp_path, name):
+    store = read_part(write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz")
+    rows = getattr(store, name)
+    array = rows if name == "probe" else rows.indices
+    raw, own = store.path.read_bytes(), array.tobytes()
+    assert raw.count(own) == 1
+    changed = np.array(array)
+    changed[-1] = np.iinfo(changed.dtype).max
+    store.path.write_bytes(raw.replace(own, changed.tobytes()))
+    with pytest.raises(ValueError, match="prize.npz: (bytes have changed|not laid out)"):
+        PrizeRatings.open(store.path).matrix(by=name.removeprefix("by_"))
+
+
+def test_changed_bounds_of_rows_are_told(tmp_path):
+    store = read_part(write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz")
+    raw, own = store.path.read_bytes(), store.by_user.indptr.tobytes()
+    for at, bound in ((0, 1), (1, -1), (2, 10**12)):
+        changed = np.array(store.by_user.indptr)
+        changed[at] = bound
+        store.path.write_bytes(raw.replace(own, changed.tobytes()))
+        with pytest.raises(ValueError, match="prize.npz: not laid out as a store of the Prize is"):
+            PrizeRatings.open(store.path)
+
+
 def test_a_full_disk_and_little_memory_are_told(tmp_path, monkeypatch):
     resource = pytest.importorskip("resource")
     folder, store = write_parts(tmp_path / "a", ratings_of(SEED)), tmp_path / "prize.npz"
@@ -389,6 +503,11 @@ def test_a_full_disk_and_little_memory_are_told(tmp_path, monkeypatch):
             read_part(folder, store)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    disk = SimpleNamespace(free=1_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(prize.shutil, "disk_usage", lambda folder: disk)
+        with pytest.raises(OSError, match="GB are free on the disk. Free some, or say store="):
+            read_part(folder, tmp_path / "not" / "there" / "prize.npz")
     monkeypatch.setattr(prize, "free_memory", lambda: (1_000_000, "left by a test"))
     with pytest.raises(MemoryError, match="0.3 GB, and 0.001 GB may be used"):
         read_part(folder, store)

@@ -61,10 +61,9 @@ def add_run_options(run: argparse.ArgumentParser):
     run.add_argument(
         "--data",
         default="sample",
-        help="sample (real ratings of MovieLens, needs the extra 'sample'), netflix (the four "
-        f"files in {netflix}), prize (the whole Netflix Prize: the store {prize}.npz, or the "
-        f"archive in {prize}), synthetic, or the path of a folder of four files, of one rating "
-        "file or of a store",
+        help=f"sample (MovieLens, needs the extra 'sample'), netflix (the four files in {netflix}"
+        f"), prize (the store {prize}.npz, or the archive in {prize}), synthetic, or the path of a "
+        "folder of four files, of one rating file or of a store",
     )
     run.add_argument(
         "--rating-scale",

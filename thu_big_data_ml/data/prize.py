@@ -7,6 +7,8 @@ __all__ = ['PrizeRatings', 'read_prize', 'cut_subset']
 
 # %% ../../nbs/data/prize.ipynb #n002
 import hashlib
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,11 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from .._array_files import read_arrays, verify_arrays, write_arrays
+from .._array_files import begins_as, read_arrays, verify_arrays, write_arrays
 from .._files_and_devices import write_whole
 from .._memory import free_memory
 from .._parameters import check_choice, path_of
-from ._archive import Archive, find_archive
+from ._archive_files import Archive, find_archive
 from ._guards import check_split, generator_of
 from ._prize_arrays import KIND, TITLES, Rows, find_pairs, prize_arrays
 from ._sparse import blocks, check_rows
@@ -120,8 +122,20 @@ class PrizeRatings:
         arrays, _ = read_arrays(path, KIND, mapped=True)
         return cls(path, *_of_arrays(path, arrays))
 
+    def _known(self, indices: np.ndarray, by: str) -> np.ndarray:
+        "Positions from the rows `by` user or movie; `ValueError` for one that nobody has."
+        width = len(self.movie_ids if by == "user" else self.user_ids)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < width:
+            raise ValueError(
+                f"{self.path}: bytes have changed since it was written. Make it again."
+            )
+        return indices
+
     def verify(self) -> None:
         """Read the whole file and hold it against its digest, in some seconds.
+
+        Without it, only what could lead out of the arrays is looked at when it is used: the bounds
+        of rows, and positions of users and movies.
 
         Raises
         ------
@@ -151,8 +165,8 @@ class PrizeRatings:
             There is no such place.
         """
         places = np.union1d(check_rows("places", places, len(self.by_user.stars)), self.left_out[0])
-        found = np.empty(len(places), np.int64)
-        find_pairs(*self.by_movie[:2], self.by_user.indices[places], self._users(places), found)
+        found, movies = np.empty(len(places), np.int64), self.by_user.indices[places]
+        find_pairs(*self.by_movie[:2], self._known(movies, "user"), self._users(places), found)
         return replace(self, left_out=(places, np.sort(found)))
 
     def matrix(self, start: int = 0, stop: int | None = None, *, by: str = "user") -> csr_matrix:
@@ -181,6 +195,7 @@ class PrizeRatings:
         indptr = rows.indptr[slice(start, None if stop is None else stop + 1)]
         out, cells = self._left_out(indptr, by)
         stars, indices = (np.delete(part[cells], out) for part in (rows.stars, rows.indices))
+        self._known(indices, by)
         indptr = indptr - indptr[0] - np.searchsorted(out, indptr - indptr[0])
         parts = stars.astype(np.float32), indices.astype(np.int32, copy=False), indptr
         return csr_matrix(parts, shape=(len(indptr) - 1, width))
@@ -279,8 +294,11 @@ def _of_arrays(path: Path, arrays: dict[str, np.ndarray]) -> tuple:
         movies.insert(0, "movie_id", arrays["movie_ids"].astype(np.int64))
         movies["year"] = movies["year"].astype("Int64").mask(movies["year"] == 0)
         movies["title"] = movies["title"].astype(object).mask(movies["title"] == "")
+        check_rows("probe", arrays["probe"], len(by_user.stars))
         fits = all(
             len(rows.indptr) == len(own) + 1
+            and rows.indptr[0] == 0
+            and (np.diff(rows.indptr) >= 0).all()
             and rows.indptr[-1] == len(rows.indices) == len(rows.stars) == len(rows.days)
             for own, rows in zip(ids, (by_user, by_movie))
         )
@@ -333,7 +351,7 @@ def read_prize(
     ValueError
         The file to make is there already, and is of other ratings.
     OSError
-        The file cannot be written.
+        The file cannot be written, or the disk is too small.
 
     References
     ----------
@@ -351,15 +369,19 @@ def read_prize(
     >>> read_prize(folder, folder / "prize.npz", partial=True, verbose=False)
     PrizeRatings(2 users x 1 movies, 2 ratings, 1 of them in the probe)
     """
+    if path_of(source).is_file() and begins_as(path_of(source), KIND):
+        raise ValueError(f"{source}: a store already, which PrizeRatings.open opens.")
     archive, path = find_archive(source), _store_of(store)
     settings = dict(partial=bool(partial), files=_listing(archive))
     if path.exists():
         _refuse_other_store(path, archive, settings)
         return PrizeRatings.open(path)
-    _refuse_lack_of_memory(archive)
+    _refuse_lack_of_room(archive, path)
     arrays = prize_arrays(archive, partial, verbose)
     if _listing(archive) != settings["files"]:
         raise RatingFileError(f"{archive.folder}: files changed while they were read. Try again.")
+    if verbose:
+        print(f"write: {path}", file=sys.stderr)
     write_arrays(path, arrays, settings, KIND)
     return PrizeRatings.open(path)
 
@@ -390,14 +412,23 @@ def _refuse_other_store(path: Path, archive: Archive, settings: dict):
         )
 
 
-def _refuse_lack_of_memory(archive: Archive):
-    "`MemoryError` where sorting would take more than there is; a line has some 20 bytes."
+def _refuse_lack_of_room(archive: Archive, store: Path):
+    "An error where memory or disk are too small, by the number of lines: each has some 20 bytes."
     size = sum(path.stat().st_size for path in archive.files)
-    need, (free, limit) = 300_000_000 + size // 20 * 13, free_memory()
+    packed = archive.files[0].suffix in (".gz", ".tgz")  # to a third or less
+    lines = size // 20 * (3 if packed else 1)
+    need, (free, limit) = 300_000_000 + lines * 13, free_memory()
     if need > free:
         raise MemoryError(
             f"{archive.folder}: sorting the ratings takes some {need / 1e9:.2g} GB, and "
             f"{free / 1e9:.2g} GB may be used ({limit}). Free some, or raise that limit."
+        )
+    folder = next(part for part in store.absolute().parents if part.exists())
+    need, free = lines * 12, shutil.disk_usage(folder).free
+    if need > free:
+        raise OSError(
+            f"{store}: takes some {need / 1e9:.2g} GB, and {free / 1e9:.2g} GB are free on the "
+            "disk. Free some, or say store= with a file on another disk."
         )
 
 # %% ../../nbs/data/prize.ipynb #n017
