@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 SECONDS = 120  # a child that waits for lost threads takes forever
-unset = ("OMP_WAIT_POLICY", "NUMBA_THREADING_LAYER", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+unset = ("OMP_WAIT_POLICY", "NUMBA_THREADING_LAYER")
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="forks by default, and has GNU OpenMP")
 
@@ -143,7 +143,7 @@ def show_settings():
     import numba
 
     assert thu_big_data_ml.__version__
-    print(os.environ["OMP_WAIT_POLICY"], numba.threading_layer(), get_num_threads())
+    print(os.environ["OMP_WAIT_POLICY"], numba.threading_layer())
 
 
 def test_threads_that_wait_sleep():
@@ -152,14 +152,6 @@ def test_threads_that_wait_sleep():
 
 def test_what_is_set_already_stays():
     said = in_a_process(
-        "show_settings",
-        OMP_WAIT_POLICY="active",
-        NUMBA_THREADING_LAYER="workqueue",
-        OMP_NUM_THREADS="5",
-        NUMBA_NUM_THREADS="3",
+        "show_settings", OMP_WAIT_POLICY="active", NUMBA_THREADING_LAYER="workqueue"
     )
-    assert said == "active workqueue 3"
-
-
-def test_kernels_take_as_many_threads_as_openmp():
-    assert in_a_process("show_settings", OMP_NUM_THREADS="3").split()[2] == "3"
+    assert said == "active workqueue"

@@ -12,16 +12,10 @@ The list of names stands in `__init__.pyi`, where type checkers read it too.
 __version__ = "0.5.0"
 
 import os
-import sys
 
 import lazy_loader as lazy
 
 # Threads without work sleep. OpenMP reads this when torch or scikit-learn loads it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-# Where several processes share a machine, Dask and torchrun say so by this. numba does not read it.
-_threads = os.environ.get("OMP_NUM_THREADS", "")
-if _threads.isdecimal() and int(_threads) and "numba" not in sys.modules:
-    os.environ.setdefault("NUMBA_NUM_THREADS", _threads)
 
 __getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -6,10 +6,12 @@
 __all__ = ['predict', 'recommend', 'parallel_config']
 
 # %% ../../nbs/distributed/dask.ipynb #n002
+import asyncio
 import copy
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from .._cache import memory_of
+from .._compiling import get_num_threads, set_num_threads
 from .._parameters import path_of
 from ..data._sparse import blocks
 from ..estimators._checkpoints import fingerprint
@@ -105,13 +108,25 @@ def _check_code(code: str):
         )
 
 
+@contextmanager
+def _few_threads() -> Iterator[None]:
+    "One thread for compiled loops, or what OMP_NUM_THREADS says: other tasks have the other cores."
+    before, told = get_num_threads(), os.environ.get("OMP_NUM_THREADS", "1")
+    set_num_threads(min(before, int(told) if told.isdecimal() else 1) or 1)
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
 def _do_block(work: Callable, model, interest, block: tuple, key: dict, memory):
     "One block, on a worker."
     _check_code(key["code"])
     model = copy.copy(_model_of(model))
     model._interest = interest
     remembered = memory_of(memory).cache(work, ignore=["model", "block"])
-    return remembered(key, model, block)
+    with _few_threads():
+        return remembered(key, model, block)
 
 
 def _predictions(key: dict, model, block: tuple) -> np.ndarray:
@@ -150,20 +165,23 @@ def _client_of(client: Any):
     return client
 
 
-def _in_words(error: BaseException, done: int, of: int) -> BaseException:
+def _in_words(error: BaseException, done: str = "") -> BaseException:
     "What an error of the cluster means; errors of the work itself stay as they are."
     from dask.distributed import CancelledError, KilledWorker
+    from distributed.comm import CommClosedError
 
-    told = f"{done:,} of {of:,} blocks were done"
     if isinstance(error, KilledWorker):
         return RuntimeError(
-            f"A block was on several workers that died ({told}). Memory is the usual reason: look "
-            "at their logs, and give a worker more memory, or fewer threads."
+            f"A task was on several workers that died{done}. Memory is the usual reason: look at "
+            "their logs, and give a worker more memory, or fewer threads."
         )
-    if isinstance(error, CancelledError | OSError) and not isinstance(error, FileNotFoundError):
-        return ConnectionError(f"The cluster is gone, or took the work back ({told}): {error}")
-    if isinstance(error, ImportError):
-        return RuntimeError(f"A worker lacks what the client has ({told}): {error}")
+    if isinstance(error, CancelledError | CommClosedError):
+        return ConnectionError(f"The cluster is gone, or took the work back{done}: {error}")
+    if isinstance(error, ImportError) and "thu_big_data_ml" in str(error):
+        return RuntimeError(
+            f"A worker, or the scheduler, lacks this version of thu_big_data_ml{done} ({error}): "
+            "install the same on all."
+        )
     return error
 
 
@@ -199,7 +217,8 @@ def _results(
                 done += 1
                 bar.update()
     except Exception as error:
-        raise _in_words(error, done, len(items)) from error
+        told = f" ({done:,} of {len(items):,} blocks were done)"
+        raise _in_words(error, told) from error
     finally:
         if client.status == "running":
             client.cancel(list(numbers))
@@ -341,8 +360,18 @@ def recommend(
     return pd.concat([tables[number] for number in sorted(tables)] or [none], ignore_index=True)
 
 # %% ../../nbs/distributed/dask.ipynb #n019
+def _do_fits(batch: Callable, code: str, **named):
+    "A batch of joblib's on a worker; its error is its result, which joblib raises on the client."
+    try:
+        _check_code(code)
+    except RuntimeError as error:
+        return error
+    with _few_threads():
+        return batch(**named)
+
+
 class _Lasting:
-    "A client that scatters values which outlive the workers that hold them."
+    "A client for joblib, whose scattered values outlive the workers that hold them."
 
     def __init__(self, client):
         self._client = client
@@ -353,6 +382,27 @@ class _Lasting:
     async def scatter(self, value, **options):
         "A future of a value."
         return _sent(self._client, value)
+
+    def submit(self, batch, **options):
+        "A future of a batch of fits."
+        return self._client.submit(partial(_do_fits, batch, _code()), **options)
+
+
+def _backend(client) -> joblib.parallel.ParallelBackendBase:
+    "joblib's backend for Dask, mended."
+    from joblib._dask import DaskDistributedBackend
+
+    class Mended(DaskDistributedBackend):
+        async def _collect(self):
+            "Hand over results as they come, and errors of the cluster as results."
+            while self._continue:
+                async for future, result in self.waiting_futures:
+                    found = result[1] if future.status == "error" else result
+                    self._results.pop(future).set_result(found)
+                    self._callbacks.pop(future)(found)
+                await asyncio.sleep(0.01)
+
+    return Mended(client=_Lasting(client))
 
 
 @contextmanager
@@ -374,8 +424,8 @@ def parallel_config(client: Any = None) -> Iterator[None]:
 
     Raises
     ------
-    ConnectionError
-        The client is closed.
+    ConnectionError, RuntimeError
+        As of `predict`.
     ModuleNotFoundError
         Dask is not installed.
 
@@ -390,5 +440,8 @@ def parallel_config(client: Any = None) -> Iterator[None]:
     >>> search.best_params_
     {'estimator__user_damping': 10}
     """
-    with joblib.parallel_config("dask", client=_Lasting(_client_of(client))):
-        yield
+    with joblib.parallel_config(_backend(_client_of(client))):
+        try:
+            yield
+        except Exception as error:
+            raise _in_words(error) from error
