@@ -12,11 +12,13 @@ import io
 import json
 import sys
 import tomllib
-from contextlib import redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 from pathlib import Path
+from time import sleep
 
 from . import __version__
-from ._saying import complain, say
+from ._saying import complain, say, silence
+from ._workers import is_first
 from thu_big_data_ml.evaluation._choosing import (
     FOR_LARGE,
     LARGE,
@@ -259,15 +261,18 @@ def main(arguments: list[str] | None = None) -> int:
     2
     """
     commands = dict(run=run_experiment, download=download_files)
-    try:
-        options = read_options(arguments)
-        return commands[options.command](options)
-    except KeyboardInterrupt as stop:
-        complain("Interrupted.", *stop.args)
-        return 130
-    except expected_errors as error:
-        complain(f"{type(error).__name__}: {error}")
-        return 2
+    with nullcontext() if is_first() else silence():
+        try:
+            options = read_options(arguments)
+            return commands[options.command](options)
+        except KeyboardInterrupt as stop:
+            complain("Interrupted.", *stop.args)
+            return 130
+        except expected_errors as error:
+            lost = isinstance(error, ConnectionError) and not is_first()
+            say(f"{type(error).__name__}: {error}", file=sys.__stderr__ if lost else sys.stderr)
+            sleep(not is_first())  # the first worker speaks before torchrun ends all
+            return 2
 
 
 def download_files(options: argparse.Namespace) -> int:
@@ -289,6 +294,8 @@ def run_experiment(options: argparse.Namespace) -> int:
     from thu_big_data_ml.evaluation._experiment import OtherExperiment, sole_use
 
     folder = Path(options.output).expanduser()
+    if not is_first():
+        return _take_part(folder, options, models)
     with sole_use(folder):
         try:
             return _run_in(folder, options, device, models)
@@ -297,28 +304,42 @@ def run_experiment(options: argparse.Namespace) -> int:
             return 3
 
 
-def _run_in(folder: Path, options: argparse.Namespace, device: str, models: dict) -> int:
-    "The command `run`, in a folder that is ours."
+def _loaded(options: argparse.Namespace):
+    "The ratings asked for."
     from thu_big_data_ml.data.sources import load_ratings
-    from thu_big_data_ml.evaluation._experiment import Experiment
 
-    data = load_ratings(
+    return load_ratings(
         options.data,
         random_state=options.random_state,
         rating_scale=tuple(options.rating_scale),
         duplicates=options.duplicates,
     )
-    if not options.quiet:
-        say(data, f"on {device}")
-    for name, part in without_dates(models, data).items():
-        say(f"There are no dates in {part}, or not all: {name!r}, which needs them, is left out.")
-        del models[name]
-    models = for_size(models, options, len(data.train))
-    if not options.quiet:
-        say("To fit:", "; ".join(models))
-    experiment = Experiment(folder, options, device, data, list(models), __version__)
-    try:
+
+
+def _take_part(folder: Path, options: argparse.Namespace, models: dict) -> int:
+    "What other workers than the first do of the command `run`."
+    from thu_big_data_ml.distributed._crew import fit_by_all, follow, gathering
+
+    with gathering() as agreed:
+        data = _loaded(options)
+        names = agreed([])
+    follow(models, names, data.train, fit_by_all(folder))
+    return 0
+
+
+def _run_in(folder: Path, options: argparse.Namespace, device: str, models: dict) -> int:
+    "The command `run`, in a folder that is ours."
+    from thu_big_data_ml.distributed._crew import fit_by_all, gathering
+    from thu_big_data_ml.evaluation._experiment import Experiment
+
+    with gathering() as agreed:
+        data = _loaded(options)
+        models = _to_fit(models, options, device, data)
+        facts = options, device, data, list(models), __version__, fit_by_all(folder)
+        experiment = Experiment(folder, *facts)
         experiment.take_up(models)
+        agreed(list(models))
+    try:
         while models:  # a fitted model is not kept longer than its row is made
             name = next(iter(models))
             experiment.measure(name, models.pop(name))
@@ -328,6 +349,24 @@ def _run_in(folder: Path, options: argparse.Namespace, device: str, models: dict
             f"{len(experiment.rows)} of {len(experiment.names)} models are finished and kept in "
             f"{folder}; the same command continues."
         ) from None
+
+
+def _to_fit(models: dict, options: argparse.Namespace, device: str, data) -> dict:
+    "Those of the models that the ratings, and the workers, allow."
+    from thu_big_data_ml.distributed._crew import unable
+
+    if not options.quiet:
+        say(data, f"on {device}")
+    for name, part in without_dates(models, data).items():
+        say(f"There are no dates in {part}, or not all: {name!r}, which needs them, is left out.")
+        del models[name]
+    for name in unable(models):
+        say(f"{name!r} is left out: it cannot be fitted by several workers.")
+        del models[name]
+    models = for_size(models, options, len(data.train))
+    if not options.quiet:
+        say("To fit:", "; ".join(models))
+    return models
 
 # %% ../nbs/command_line.ipynb #c006
 #| eval: false

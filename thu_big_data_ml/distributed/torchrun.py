@@ -19,10 +19,10 @@ from threadpoolctl import threadpool_limits
 
 from .._array_files import DIGITS
 from .._parameters import check_number
-from .._workers import Alone, working_in
+from .._workers import Alone, by_torchrun, working_in
 from ..data.prize import PrizeRatings
 from ._group import Group
-from ._meeting import Meeting, by_torchrun, check_alike
+from ._meeting import Meeting, check_alike
 from ..estimators._checkpoints import beside, fingerprint
 from ..estimators._saving import version
 from ..estimators._schema import Array, Part, learned_of

@@ -67,12 +67,14 @@ class Experiment:
         data: RatingData,
         names: list[str],  # of the models asked for
         release: str,  # version of this package
+        fit: Callable | None = None,  # instead of a model's own, see `learn`
     ):
         self.folder = folder
         self.options = options
         self.device = device
         self.data = data
         self.names = names
+        self.fit = fit
         self.machine = machine_facts(device)
         self.key = {
             "the ratings": [ratings_fingerprint(part) for part in (data.train, data.test)],
@@ -133,7 +135,9 @@ class Experiment:
         "Fit and score one model; keep its row, or the sentence that its error says."
         parameters = plain_parameters(model)
         try:
-            figures, prediction = evaluate(model, self.data)
+            figures, prediction = evaluate(model, self.data, self.fit)
+        except ConnectionError:  # a worker is lost, so all of them are to start again
+            raise
         except Exception as error:  # whatever it is, the other models go on
             self.failed[name] = sentence_of(error)
             complain(f"{name} failed: {self.failed[name]}")
