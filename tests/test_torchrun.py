@@ -6,8 +6,10 @@ import socket
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from processes import free_port, in_processes
+from sklearn.base import clone
 from teams import in_team
 from test_prize import ratings_of, read_part, write_parts
 
@@ -17,16 +19,20 @@ from thu_big_data_ml import (
     MatrixFactorizationRegressor,
     RatingEstimator,
     SGDFactorization,
+    VariationalFactorization,
     damped_biases,
     synthetic_ratings,
 )
 from thu_big_data_ml.distributed import torchrun
 
 TRAIN = synthetic_ratings(90, 40, 1500, random_state=0).train
-PAIRS = TRAIN[["user_id", "movie_id"]]
 MODELS = {
     "biases": BaselinePredictor(),
     "ALS": ALSFactorization(n_factors=3, n_epochs=5, random_state=0),
+    "mean field": VariationalFactorization(n_factors=2, n_sweeps=5, random_state=0),
+    "with dates": VariationalFactorization(
+        n_factors=2, n_sweeps=3, implicit=False, time=True, random_state=0
+    ),
     "AdamW": MatrixFactorizationRegressor(n_factors=3, n_epochs=8, device="cpu", random_state=0),
 }
 
@@ -36,6 +42,7 @@ def compiled():
     "Kernels are compiled before processes are forked."
     for model in MODELS.values():
         model.fit(TRAIN)
+    in_team(lambda _: [clone(model).fit(TRAIN) for model in MODELS.values()], [None] * 2)
 
 
 @pytest.mark.parametrize("n_workers", [2, 3, 5])
@@ -74,12 +81,11 @@ def all_fitted(X, folder):
 
 def assert_fitted(found, X, folder):
     "The models in a folder are those of one process, and the others have users of their own."
+    pairs = X if isinstance(X, pd.DataFrame) else X.frame(slice(None))
     for at, (name, model) in enumerate(MODELS.items()):
         one, saved = model.fit(X), RatingEstimator.load(folder / f"{name}.npz")
         assert (one.matrix_ != saved.matrix_).nnz == 0
         assert np.array_equal(one.user_ids_, saved.user_ids_)
-        pairs = one.user_ids_[one.matrix_.nonzero()[0]], one.movie_ids_[one.matrix_.nonzero()[1]]
-        pairs = np.column_stack(pairs)
         np.testing.assert_allclose(saved.predict(pairs), one.predict(pairs), atol=2e-3)
         users = [users[at] for users in found]
         assert users[0] == len(one.user_ids_) > sum(users[1:]) > 0

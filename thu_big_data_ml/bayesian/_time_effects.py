@@ -229,6 +229,26 @@ class TimeEffects:
                 keys[part] = places[size][1][row] * width + rest
         return replace(self, keys=keys)
 
+    def _of_all(self, before: int) -> "TimeEffects":  # users of the workers before this one
+        "With the users of all workers on the first one, of this worker on the others."
+        facts, gather = self.facts, workers().gather
+        parts: dict = dict(keys=[], mean=[], variance=[])
+        for n, (start, stop) in enumerate(zip(self.starts[:-1], self.starts[1:])):
+            for name, of_all in parts.items():
+                part = getattr(self, name)[start:stop]
+                if n < facts.n_nested:
+                    part = gather(part + before * WIDE if name == "keys" else part)
+                of_all.append(part)
+        stamps = gather(facts.stamps + before * WIDE)
+        if stamps is None:
+            return self
+        return replace(
+            self,
+            facts=replace(facts, stamps=stamps),
+            starts=np.r_[0, np.cumsum([len(part) for part in parts["keys"]])],
+            **{name: np.concatenate(of_all) for name, of_all in parts.items()},
+        )
+
     def at(self, u, i, dates, training: bool = False) -> Iterator[tuple]:
         "For each grouping: name; (n,) mean and (n,) variance of the effects of the pairs' groups."
         for n, (name, key) in enumerate(self.facts.keys(u, i, dates, training).items()):

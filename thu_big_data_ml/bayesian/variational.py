@@ -474,6 +474,7 @@ class VariationalFactorization(PosteriorModel):
         self.duplicates = duplicates
 
     _learned = PosteriorModel._learned | {"moments_": Part(PosteriorMoments)}
+    _adds_up = True
 
     @property
     def _posterior(self):

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from .._array_files import DIGITS
 from .._parameters import check_number
-from .._workers import Alone, by_torchrun, working_in
+from .._workers import Alone, by_torchrun, workers, working_in
 from ..data.prize import PrizeRatings
 from ._group import Group
 from ._meeting import Meeting, check_alike
@@ -167,7 +167,8 @@ _READ_AGAIN = "matrix_", "user_ids_", "dates_"  # what the first worker has from
 def _make_whole(model: RatingEstimator, X: object, y, group: Group):
     "Give the first worker's model all users; if that fails, no model is left."
     try:
-        _gather(vars(model), type(model)._learned, group)
+        before, _ = group.place(len(model.user_ids_))
+        _gather(vars(model), type(model)._learned, before)
         if group.rank == 0:
             with working_in(Alone()):
                 given = training_set(model, X, y)
@@ -178,16 +179,19 @@ def _make_whole(model: RatingEstimator, X: object, y, group: Group):
         raise
 
 
-def _gather(values: dict, table: dict, group: Group):
+def _gather(values: dict, table: dict, before: int):
     "Replace arrays of users, and of ratings, by those of all workers, on the first."
     for name, wanted in table.items():
-        if name in _READ_AGAIN or values[name] is None:
+        value = values[name]
+        if name in _READ_AGAIN or value is None:
             continue
-        if isinstance(wanted, Part):
-            _gather(vars(values[name]), wanted.kind._learned, group)
+        if hasattr(value, "_of_all"):
+            values[name] = value._of_all(before)
+        elif isinstance(wanted, Part):
+            _gather(vars(value), wanted.kind._learned, before)
         elif isinstance(wanted, Array) and wanted.shape and wanted.shape[0] in _OF_USERS:
-            whole = group.gather(values[name])
-            values[name] = values[name] if whole is None else whole
+            whole = workers().gather(value)
+            values[name] = value if whole is None else whole
 
 
 _OF_USERS = "n_users", "n_ratings"  # sizes that differ between workers
