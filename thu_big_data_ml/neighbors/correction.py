@@ -7,6 +7,7 @@ __all__ = ['NeighborCorrected']
 
 # %% ../../nbs/neighbors/correction.ipynb #c002
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,8 @@ from sklearn.utils.metaestimators import available_if
 from .._compiling import all_done, kernel
 from .._memory import free_memory, in_blocks, whole_or_none
 from .._parameters import brief, check_count, check_number
-from ..data._sparse import arrays_of, cells_of, with_values
-from ..estimators._factor_model import is_dense, split_cells
+from ..data._sparse import arrays_of, blocks, cells_of, count_each, with_values
+from ..estimators._factor_model import is_dense, random_cells, split_cells
 from ..estimators._schema import Array, Model, Number
 from ..estimators._training_set import LaidOut
 from ..estimators.contract import RatingEstimator
@@ -288,20 +289,21 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         self.estimator_ = self._shared(clone(self.estimator).fit(given))
         self.trust_ = self._measured_trust(R, dates)
         self.params_["estimator"] = clone(self.estimator_)
-        self.residuals_ = np.empty(R.nnz, np.float32)
-        self._take_residuals(self.estimator_, np.arange(R.nnz), dates)
+        self._take_all_residuals(self.estimator_, R, dates)
         self._find_neighbors(R)
 
     def _fold_in(self, R, rows, dates=None):
         "The model folds these users in; then their residuals. Movies keep their neighbours."
-        cells = np.flatnonzero(np.isin(cells_of(R)[0], rows))
-        model = copy.copy(self.estimator_).fold_in(self._ratings(dates).iloc[cells])
-        self._take_residuals(model, cells, dates)
+        cells = np.flatnonzero(np.repeat(np.isin(np.arange(R.shape[0]), rows), np.diff(R.indptr)))
+        model = copy.copy(self.estimator_).fold_in(self._ratings(cells, dates))
+        self.estimator_ = self._shared(model)
+        self.residuals_[cells] = _errors(model, R, cells, dates)
 
     def _partial_fit(self, R, cells, dates=None):
         "The model takes the ratings in; residuals and neighbours are found anew, trust stays."
-        model = copy.copy(self.estimator_).partial_fit(self._ratings(dates).iloc[cells])
-        self._take_residuals(model, np.arange(R.nnz), dates)
+        model = copy.copy(self.estimator_).partial_fit(self._ratings(cells, dates))
+        self.estimator_ = self._shared(model)
+        self._take_all_residuals(model, R, dates)
         self._find_neighbors(R)
 
     def _find_neighbors(self, R):
@@ -309,19 +311,18 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         nearest = _nearest_movies(R, self.n_neighbors)
         self.neighbors_, self.weights_, self.damping_ = nearest
 
-    def _take_residuals(self, model, cells, dates):
-        "Residuals of a fitted model at some cells of the matrix."
-        self.estimator_ = self._shared(model)
-        u, i = (at[cells] for at in cells_of(self.matrix_))
-        prediction = model._answer(u, i, None if dates is None else dates[cells])[0]
-        self.residuals_[cells] = self.matrix_.data[cells] - prediction
+    def _take_all_residuals(self, model, R, dates):
+        "Residuals of a fitted model at all ratings."
+        self.residuals_ = np.empty(R.nnz, np.float32)
+        for cells in _cells_in_blocks(R):
+            self.residuals_[cells] = _errors(model, R, cells, dates)
 
-    def _ratings(self, dates=None) -> pd.DataFrame:
-        "The training ratings as a table."
-        u, i = cells_of(self.matrix_)
+    def _ratings(self, cells, dates=None) -> pd.DataFrame:
+        "Some training ratings as a table."
+        u, i = _places(self.matrix_, cells)
         ids = dict(user_id=self.user_ids_[u], movie_id=self.movie_ids_[i])
-        day = {} if dates is None else {"date": dates}
-        return pd.DataFrame(ids | dict(rating=self.matrix_.data) | day)
+        day = {} if dates is None else {"date": dates[cells]}
+        return pd.DataFrame(ids | dict(rating=self.matrix_.data[cells]) | day)
 
     def _check_settings(self):
         "Refuse, by name, what cannot be used."
@@ -335,14 +336,23 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
 
     def _measured_trust(self, R, dates) -> float:
         "How far corrections are trusted, by a fit that is not given all ratings; 1 without it."
-        cells = csr_matrix((np.arange(R.nnz), R.indices, R.indptr), shape=R.shape)
-        learn, check = split_cells(cells, self.validation_fraction, self.seed_)
+        aside = self.validation_fraction, self.seed_
+        learn, check = split_cells(R, *aside)
         if check is None:
             return 1.0
-        ratings = self._ratings(dates)
-        model = self.estimator_._rehearsal().fit(ratings.iloc[learn.data])
-        residuals, errors = (_residuals(model, ratings.iloc[part.data]) for part in (learn, check))
-        nearest = _nearest_movies(with_values(learn, R.data[learn.data]), self.n_neighbors)
+        days = None, None
+        if dates is not None:
+            chosen = random_cells(R, *aside)
+            days = dates[~chosen], dates[chosen]
+        given, users, movies = _of_rated(learn, self.user_ids_, self.movie_ids_, days[0])
+        model = self.estimator_._rehearsal().fit(given)
+        residuals, errors = (
+            np.concatenate(
+                [_errors(model, part, c, day, users, movies) for c in _cells_in_blocks(part)]
+            )
+            for part, day in zip((learn, check), days)
+        )
+        nearest = _nearest_movies(learn, self.n_neighbors)
         residuals = with_values(learn, residuals)
         return _trust(errors, _corrections(*cells_of(check), residuals, *nearest))
 
@@ -379,6 +389,38 @@ class NeighborCorrected(MetaEstimatorMixin, RatingEstimator):
         return pd.concat([table, pd.DataFrame(row)], ignore_index=True)
 
 
-def _residuals(model: RatingEstimator, ratings: pd.DataFrame) -> np.ndarray:
-    "(n,) ratings less what a fitted model predicts, before clipping."
-    return ratings["rating"].to_numpy() - model._answer(*model._pairs(ratings))[0]
+def _places(R: csr_matrix, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "(n,) int64 rows and columns of some cells, by their positions in `R.data`."
+    return np.searchsorted(R.indptr, cells, "right") - 1, R.indices[cells].astype(np.int64)
+
+
+def _cells_in_blocks(R: csr_matrix) -> Iterator[np.ndarray]:
+    "Positions of all cells: one after another, so that no more is in memory."
+    return (np.arange(some.start, some.stop) for some in blocks(R.nnz, 1 << 24))
+
+
+def _errors(
+    model: RatingEstimator,
+    R: csr_matrix,  # ratings
+    cells: np.ndarray,  # (n,) positions in `R.data`
+    dates: np.ndarray | None = None,  # of `R.data`
+    # where the rows and columns of `R` are in the model, -1 if they are not; by default the same
+    users: np.ndarray | None = None,
+    movies: np.ndarray | None = None,
+) -> np.ndarray:
+    "(n,) some ratings less what a fitted model predicts, before clipping."
+    u, i = _places(R, cells)
+    u, i = (u if users is None else users[u]), (i if movies is None else movies[i])
+    return R.data[cells] - model._answer(u, i, None if dates is None else dates[cells])[0]
+
+
+def _of_rated(
+    R: csr_matrix, user_ids: np.ndarray, movie_ids: np.ndarray, dates: np.ndarray | None
+) -> tuple[LaidOut, np.ndarray, np.ndarray]:
+    "What those have who have ratings; and where rows and columns of `R` are there, or -1."
+    counts = np.diff(R.indptr), count_each(R.indices, R.shape[1])
+    rows, columns = (np.flatnonzero(n) for n in counts)
+    users, movies = (np.where(n > 0, np.cumsum(n > 0) - 1, -1) for n in counts)
+    indices, indptr = movies.astype(np.int32)[R.indices], np.r_[0, R.indptr[1:][rows]]
+    few = csr_matrix((R.data, indices, indptr), shape=(len(rows), len(columns)))
+    return LaidOut(few, user_ids[rows], movie_ids[columns], dates), users, movies
