@@ -20,7 +20,7 @@ from ._compiling import ADDRESS, WORD, Row, Running, even_shares, kernel
 
 # %% ../nbs/row_sums.ipynb #n005
 TILE = 160  # numbers that are added up side by side
-BLOCK = 8192  # rows whose numbers are in the cache together
+BLOCK = 4096  # rows whose numbers are in the cache together
 BYTES = 4 * TILE
 
 

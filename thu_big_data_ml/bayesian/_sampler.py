@@ -67,7 +67,7 @@ class Settings:
             check_count(name, getattr(self, name))
         for name in ("implicit", "noise", "drift"):
             check_switch(name, getattr(self, name))
-        n_bytes = max(8 + 2 * self.n_samples, 16 + 4 * self.n_factors)  # samples, or mean field
+        n_bytes = max(8 + 2 * self.n_samples, 32 + 2 * self.n_factors)  # samples, or mean field
         check_factors(self.n_factors, sum(R.shape), n_bytes)
         check_count("burn_in", self.burn_in, 0)
         if self.burn_in >= self.n_sweeps:

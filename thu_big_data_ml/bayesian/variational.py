@@ -231,6 +231,14 @@ def infer_factors(
     KeyboardInterrupt
         On Ctrl-C. With a checkpoint the training finishes its sweep and writes it first.
 
+    Notes
+    -----
+    In memory are 16 bytes a rating beside the 8 of `R`, ``2 (k + 1) (k + 2)`` bytes for the
+    covariance of each user and movie, and, with `implicit`, 1.2 kB of directions for each, and as
+    much again while these are computed. Effects of time take more.
+
+    Several workers may share a fit, each with rows of its own; all then know all movies.
+
     References
     ----------
     Lim and Teh, *Variational Bayesian Approach to Movie Rating Prediction*, KDD Cup 2007. Attias,
@@ -281,9 +289,14 @@ def _check(R, n_factors, n_sweeps, tol, implicit, nu, dates):
     check_number("tol", tol, 0)
     check_switch("implicit", implicit)
     check_number("nu", nu, above=0)
-    check_factors(n_factors, sum(R.shape), 16 + 4 * n_factors)
+    check_factors(n_factors, sum(R.shape), _bytes_of(n_factors, implicit))
     if dates is not None and len(dates) != R.nnz:
         raise ValueError(f"There are {R.nnz} ratings and {len(dates)} dates.")
+
+
+def _bytes_of(n_factors: int, implicit: bool) -> int:
+    "Bytes a factor of a row: covariances, means, and three arrays of 300 directions."
+    return 32 + 2 * n_factors + implicit * 3600 // n_factors
 
 
 def _belief_on(device: str):
@@ -431,6 +444,10 @@ class VariationalFactorization(PosteriorModel):
     --------
     infer_factors : The sweeps by themselves.
     GibbsFactorization : The same model by sampling: slower, and nearer to the posterior.
+
+    Notes
+    -----
+    See `infer_factors` for what it takes of memory.
 
     References
     ----------
