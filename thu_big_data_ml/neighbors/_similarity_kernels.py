@@ -333,8 +333,9 @@ def divide_by_norms(ratings, some, others, block):
 def divide_by_common_norms(ratings, some, others, strip, block):
     "Pearson: divide by the norms over the columns that both rows have; `strip` is of zeros."
     own = np.empty((len(others), FLOAT_LANES), np.float32)
-    norm, total = np.zeros(FLOAT_LANES, np.float32), np.zeros(FLOAT_LANES, np.float32)
-    squares = np.empty(ratings.n_columns, np.float32)
+    norm = np.zeros(FLOAT_LANES, np.float32)
+    squares, ones = np.empty((2, ratings.n_columns), np.float32)
+    ones[:] = 1
     for start in range(0, len(some), FLOAT_LANES):
         few = some[start : start + FLOAT_LANES]
         fill_reals(few, ratings, 0, strip)
@@ -347,7 +348,7 @@ def divide_by_common_norms(ratings, some, others, strip, block):
         fill_reals(few, ratings, 2, strip)
         for x in range(len(others)):
             row = slice(ratings.bounds[others[x], 0], ratings.bounds[others[x], -1])
-            weigh_lines(ratings.indices[row], ratings.values[row], strip, total, norm)
+            add_lines(ratings.indices[row], ones[: row.stop - row.start], strip, norm)
             for j in range(FLOAT_LANES):
                 norms = own[x, j] * norm[j]
                 block[x, start + j] = block[x, start + j] / np.sqrt(norms) if norms > 0 else 0
