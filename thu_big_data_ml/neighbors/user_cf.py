@@ -136,7 +136,8 @@ class UserCF(Neighbourhood):
         Where similarities are computed; None chooses.
     max_memory : int, optional
         Bytes that the similarities may take; by default what is free when fitting. Where they do
-        not fit, they are computed anew for each prediction, some users at a time.
+        not fit, they are computed anew for each prediction, some users at a time. After ten
+        seconds a bar on stderr shows how far that is.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training, in stars; any finite number by default.
     duplicates : {"error", "last", "mean"}, default "error"
@@ -210,7 +211,8 @@ class ItemCF(Neighbourhood):
         Where similarities are computed; None chooses.
     max_memory : int, optional
         Bytes that the similarities may take; by default what is free when fitting. Where they do
-        not fit, they are computed anew for each prediction, some movies at a time.
+        not fit, they are computed anew for each prediction, some movies at a time. After ten
+        seconds a bar on stderr shows how far that is.
     rating_scale : tuple of float, optional
         Lowest and highest rating allowed in training, in stars; any finite number by default.
     duplicates : {"error", "last", "mean"}, default "error"
