@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['counts', 'switches', 'penalties', 'bounds', 'may_be_none', 'check_settings', 'rating_csr', 'mean_rating', 'ends_of',
-           'TrainingState', 'of_users', 'train', 'run_epochs', 'shown', 'run_epoch', 'rmse_at', 'stretch', 'judge',
-           'some_cells']
+           'TrainingState', 'names_of_users', 'train', 'run_epochs', 'shown', 'run_epoch', 'rmse_at', 'stretch',
+           'judge', 'some_cells']
 
 # %% ../../nbs/factorization/training.ipynb #c002
 import time
@@ -144,7 +144,7 @@ class TrainingState:
         now = {f"now.{k}": p.detach().cpu().numpy() for k, p in self.model.named_parameters()}
         best = {f"best.{k}": p.cpu().numpy() for k, p in (self.best or {}).items()}
         arrays = now | self.solver.state() | best
-        arrays = of_all_users(arrays, of_users(arrays)) | history_arrays(self.history)
+        arrays = of_all_users(arrays, names_of_users(arrays)) | history_arrays(self.history)
         facts = dict(settings=self.settings, best_epoch=self.best_epoch)
         self.checkpoint.write(arrays, facts, self.done)
 
@@ -154,7 +154,7 @@ class TrainingState:
         Number(0, len(history), whole=True).check("best_epoch", best_epoch, {})
         kept = {k: a for k, a in arrays.items() if not k.startswith("history.")}
         check_table("", kept, self.form(bool(best_epoch)), {})
-        arrays = of_own_users(kept, of_users(kept), len(self.model.U))
+        arrays = of_own_users(kept, names_of_users(kept), len(self.model.U))
         self.history, self.best_epoch = history, best_epoch
         self.model.load_state_dict(self.parameters("now", arrays, self.model.named_parameters()))
         self.best = self.parameters("best", arrays, self.learned().items()) or None
@@ -167,7 +167,7 @@ class TrainingState:
         own = {f"{key}.{k}": p for key, part in parts.items() for k, p in part.items()}
         form = self.solver.form() | {k: Array("f4", tuple(p.shape)) for k, p in own.items()}
         _, n = workers().place(len(self.model.U))
-        whole = {k: replace(form[k], shape=(n, *form[k].shape[1:])) for k in of_users(form)}
+        whole = {k: replace(form[k], shape=(n, *form[k].shape[1:])) for k in names_of_users(form)}
         return form | whole
 
     def parameters(self, key: str, arrays: dict, wanted) -> dict:
@@ -187,7 +187,7 @@ class TrainingState:
         return self.model.cpu()
 
 
-def of_users(arrays: dict) -> set[str]:
+def names_of_users(arrays: dict) -> set[str]:
     "Names of arrays that have a row for each user; a count of steps has no rows."
     return {
         name for name, array in arrays.items() if name.split(".")[-1] in OF_USERS and array.shape
