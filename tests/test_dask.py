@@ -1,4 +1,4 @@
-"Blocks of users and searches on a real cluster of Dask: two processes, killed at will."
+"Blocks of users and searches on clusters of Dask: two processes, killed at will; and threads."
 
 import os
 import random
@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +17,26 @@ from sklearn.model_selection import GridSearchCV, KFold
 from slow_model import Slow
 from trials import SEED, trials
 
-from thu_big_data_ml import BaselinePredictor, UserCF, synthetic_ratings
+from thu_big_data_ml import BaselinePredictor, UserCF, nearest_users, synthetic_ratings
 from thu_big_data_ml.distributed import dask as room
-from thu_big_data_ml.distributed.dask import _deal, parallel_config, predict, recommend
+from thu_big_data_ml.distributed.dask import (
+    _deal,
+    nearest_of_all,
+    parallel_config,
+    predict,
+    recommend,
+)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return synthetic_ratings(150, 60, 3_000, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def large():
+    return synthetic_ratings(1_200, 60, 15_000, random_state=0)
+
 
 # Without a cluster
 
@@ -45,22 +63,12 @@ def test_without_dask_or_a_client_a_sentence_says_what_to_do(monkeypatch, small)
         pass
 
 
-# On a cluster
-
-
-@pytest.fixture(scope="module")
-def small():
-    return synthetic_ratings(150, 60, 3_000, random_state=0)
-
-
-@pytest.fixture(scope="module")
-def large():
-    return synthetic_ratings(1_200, 60, 15_000, random_state=0)
+# Two processes
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    options = dict(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    options = dict(n_workers=2, threads_per_worker=1, dashboard_address=":0", host="127.0.0.1")
     with LocalCluster(**options) as cluster:
         yield cluster
 
@@ -68,13 +76,13 @@ def cluster():
 @pytest.fixture
 def client(cluster):
     with cluster.get_client() as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=120)
         yield client
 
 
-def kill_soon(client, seconds: float, which: slice = slice(1)) -> threading.Thread:
-    "Kill some workers after a while."
-    pids = sorted(client.run(os.getpid).values())[which]
+def kill_soon(client, seconds: float, n: int) -> threading.Thread:
+    "Kill `n` workers after a while."
+    pids = sorted(client.run(os.getpid).values())[:n]
 
     def kill():
         time.sleep(seconds)
@@ -86,21 +94,29 @@ def kill_soon(client, seconds: float, which: slice = slice(1)) -> threading.Thre
     return thread
 
 
-@pytest.mark.parametrize("which", [slice(1), slice(2)], ids=["one", "both"])
-def test_a_killed_worker_costs_its_blocks_only(client, large, which):
-    draw = random.Random(SEED)
-    for _ in range(trials(1, 20)):
-        model = Slow().fit(large.train)
-        killer = kill_soon(client, draw.uniform(0, 0.6), which)
+def test_a_worker_with_other_code_is_told_of(client, small, monkeypatch):
+    monkeypatch.setattr(room, "_code", lambda: "0.0.1, 12ab")
+    told = r"another one on the worker tcp.*0\.0\.1\): install the"
+    with pytest.raises(RuntimeError, match=told):
+        predict(BaselinePredictor().fit(small.train), small.test)
+    with pytest.raises(RuntimeError, match=told), parallel_config():
+        joblib.Parallel(n_jobs=-1)(joblib.delayed(abs)(n) for n in range(3))
+
+
+def test_a_killed_worker_costs_its_blocks_only(client, large):
+    model = Slow().fit(large.train)
+    for seconds in np.random.default_rng(SEED).uniform(0, 0.6, trials(1, 20)):
+        killer = kill_soon(client, seconds, 1)
         np.testing.assert_array_equal(predict(model, large.test), model.predict(large.test))
         killer.join()
+        client.wait_for_workers(2, timeout=120)
 
 
-def test_a_search_outlives_its_workers(client, small):
+def test_a_search_outlives_all_its_workers(client, small):
     grid, folds = {"offset": [0, 0.1, 0.2]}, KFold(4, shuffle=True, random_state=0)
     X, y = small.train.drop(columns="rating"), small.train["rating"]
     here = GridSearchCV(Slow(), grid, cv=folds).fit(X, y)
-    killer = kill_soon(client, random.Random(SEED).uniform(0.1, 0.5), slice(2))
+    killer = kill_soon(client, random.Random(SEED).uniform(0.1, 0.5), 2)
     with parallel_config(client):
         there = GridSearchCV(Slow(), grid, cv=folds, n_jobs=-1).fit(X, y)
     killer.join()
@@ -108,15 +124,31 @@ def test_a_search_outlives_its_workers(client, small):
         np.testing.assert_array_equal(here.cv_results_[name], there.cv_results_[name])
 
 
-def test_every_model_predicts_the_same_bit_for_bit(client, small):
+def test_a_fit_that_ends_its_worker_ends_the_search(cluster, client):
+    cluster.scheduler.allowed_failures = 0
+    with pytest.raises(RuntimeError, match="several workers that died"), parallel_config():
+        joblib.Parallel(n_jobs=-1)(joblib.delayed(os._exit)(1) for _ in range(2))
+
+
+# Threads as workers
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    options = dict(processes=False, threads_per_worker=1, dashboard_address=":0")
+    with Client(n_workers=request.param, **options) as client:
+        yield client
+
+
+def test_every_model_predicts_the_same_bit_for_bit(threads, small):
+    pairs = small.test.sample(frac=1, random_state=0)
+    pairs.iloc[:3, 0] = -5  # whom nobody knows
     for name, model in estimators.items():
         model.fit(small.train)
-        pairs = small.test.sample(frac=1, random_state=0)
-        pairs.iloc[:3, 0] = -5  # whom nobody knows
         np.testing.assert_array_equal(predict(model, pairs), model.predict(pairs), name)
 
 
-def test_lists_are_the_same(client, large, tmp_path):
+def test_lists_are_the_same(threads, large, tmp_path):
     model = UserCF(center="mean", device="cpu").fit(large.train)
     users = [*model.user_ids_[::-1], -5]
     for by in ("interest", "rating"):
@@ -128,57 +160,51 @@ def test_lists_are_the_same(client, large, tmp_path):
     assert len(recommend(path, [])) == 0 and len(predict(path, large.test[:0])) == 0
 
 
-@pytest.mark.parametrize("n", [3, 1])
-def test_another_number_of_workers_gives_the_same(cluster, client, large, n):
-    model = Slow().fit(large.train)
-    cluster.scale(n)
-    client.wait_for_workers(n, timeout=60)
-    np.testing.assert_array_equal(predict(model, large.test), model.predict(large.test))
-    cluster.scale(2)
+def test_the_nearest_are_the_same(threads, large, tmp_path):
+    R = large.matrix("train")
+    for asked in (dict(), dict(metric="pearson", center="mean", shrinkage=10)):
+        expected = nearest_users(R, 7, **asked)
+        for _ in range(2):  # computed, and read
+            found = nearest_of_all(R, 7, memory=tmp_path, **asked)
+            np.testing.assert_array_equal(found.indices, expected.indices)
+            np.testing.assert_array_equal(found.data, expected.data)
+            np.testing.assert_array_equal(found.indptr, expected.indptr)
 
 
-# What goes wrong
+@pytest.fixture
+def one_thread():
+    options = dict(processes=False, threads_per_worker=1, dashboard_address=":0")
+    with Client(n_workers=1, **options) as client:
+        yield client
 
 
-def test_a_worker_with_other_code_is_told_of(client, small, monkeypatch):
-    monkeypatch.setattr(room, "_code", lambda: "0.0.1, 12ab")
-    with pytest.raises(
-        RuntimeError, match=r"another one on the worker tcp.*0\.0\.1\): install the"
-    ):
-        predict(BaselinePredictor().fit(small.train), small.test)
-
-
-def test_finished_blocks_are_kept(client, large, tmp_path):
-    model = Slow().fit(large.train)
+def test_finished_blocks_are_kept(one_thread, large, tmp_path, monkeypatch):
+    model, calls, score = Slow().fit(large.train), [], Slow._score
+    monkeypatch.setattr(Slow, "_score", lambda *given: calls.append(1) or score(*given))
     first = predict(model, large.test, memory=tmp_path)
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.npz")}
-    assert len(kept) == len(_deal(model._asked(large.test)[0], 64)) > 10
-    next(iter(kept)).unlink()
+    kept = list(tmp_path.rglob("result.npz"))
+    assert len(kept) == len(calls) == len(_deal(model._asked(large.test)[0], 64)) > 10
+    kept[0].unlink()
+    calls.clear()
     np.testing.assert_array_equal(predict(model, large.test, memory=tmp_path), first)
-    assert len(list(tmp_path.rglob("result.npz"))) == len(kept)
+    assert len(calls) == 1
     other = Slow(offset=1).fit(large.train)  # another model finds nothing of this one
-    np.testing.assert_array_equal(
-        predict(other, large.test, memory=tmp_path), other.predict(large.test)
-    )
+    found = predict(other, large.test, memory=tmp_path)
+    np.testing.assert_array_equal(found, other.predict(large.test))
 
 
-def test_a_closed_client_and_a_path_that_is_nowhere(cluster, small, tmp_path):
-    with cluster.get_client() as client:
-        pass
-    model = BaselinePredictor().fit(small.train)
-    with pytest.raises(ConnectionError, match="client of Dask is closed; open another"):
-        predict(model, small.test, client=client)
-    with cluster.get_client(), pytest.raises(FileNotFoundError, match="is not there for this"):
+def test_a_closed_client_and_a_path_that_is_nowhere(one_thread, small, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not there for this"):
         predict(tmp_path / "model.npz", small.test)
+    one_thread.close()
+    with pytest.raises(ConnectionError, match="client of Dask is closed; open another"):
+        predict(BaselinePredictor().fit(small.train), small.test, client=one_thread)
 
 
-def test_a_cluster_that_goes_away_is_one_sentence(large):
+def test_a_cluster_that_goes_away_is_one_sentence(one_thread, large):
     model = Slow().fit(large.train)
-    with Client(
-        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None
-    ) as client:
-        leave = threading.Timer(0.3, client.cluster.close)
-        leave.start()
-        with pytest.raises(ConnectionError, match="cluster is gone, or took the work back"):
-            predict(model, large.test)
-        leave.join()
+    leave = threading.Timer(0.3, one_thread.cluster.close)
+    leave.start()
+    with pytest.raises(ConnectionError, match=r"cluster is gone, or took the work back \(\d"):
+        predict(model, large.test)
+    leave.join()

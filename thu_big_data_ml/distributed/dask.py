@@ -279,7 +279,7 @@ def predict(
     >>> from thu_big_data_ml import UserCF, synthetic_ratings
     >>> data = synthetic_ratings(300, 40, 3_000, random_state=0)
     >>> model = UserCF(device="cpu").fit(data.train)
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
     ...     bool((predict(model, data.test) == model.predict(data.test)).all())
     True
     """
@@ -346,7 +346,7 @@ def recommend(
     >>> from thu_big_data_ml import BaselinePredictor, synthetic_ratings
     >>> data = synthetic_ratings(300, 40, 3_000, random_state=0)
     >>> model = BaselinePredictor().fit(data.train)
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
     ...     recommend(model, model.user_ids_, n=3).equals(model.recommend(model.user_ids_, n=3))
     True
     """
@@ -428,7 +428,7 @@ def nearest_of_all(
     >>> from dask.distributed import Client
     >>> from thu_big_data_ml import nearest_users, synthetic_ratings
     >>> R = synthetic_ratings(300, 40, 3_000, random_state=0).matrix("train")
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0") as client:
     ...     found = nearest_of_all(R, 5)
     >>> bool(abs(found - nearest_users(R, 5, verbose=False)).max() == 0)
     True
@@ -522,7 +522,7 @@ def parallel_config(client: Any = None) -> Iterator[None]:
     >>> from thu_big_data_ml import BaselinePredictor, search_parameters, synthetic_ratings
     >>> data = synthetic_ratings(120, 80, 3_000, random_state=0)
     >>> grid = {"user_damping": [1, 10, 100]}
-    >>> with Client(processes=False, n_workers=2, dashboard_address=None), parallel_config():
+    >>> with Client(processes=False, n_workers=2, dashboard_address=":0"), parallel_config():
     ...     search = search_parameters(BaselinePredictor(), grid, data.train, memory=None)
     >>> search.best_params_
     {'estimator__user_damping': 10}
