@@ -140,6 +140,7 @@ def threads(request):
         yield client
 
 
+@pytest.mark.parametrize("threads", [2], indirect=True)
 def test_every_model_predicts_the_same_bit_for_bit(threads, small):
     pairs = small.test.sample(frac=1, random_state=0)
     pairs.iloc[:3, 0] = -5  # whom nobody knows
