@@ -13,7 +13,8 @@ from trials import SEED, trials
 
 from thu_big_data_ml import _compiling
 from thu_big_data_ml.bayesian import _inference, _mean_field, _torch_mean_field, variational
-from thu_big_data_ml.bayesian._mean_field import Belief, MeanField, update_nest
+from thu_big_data_ml.bayesian._mean_field import Belief, MeanField
+from thu_big_data_ml.bayesian._nests import update_nest
 from thu_big_data_ml.bayesian._sweeps import bases_of, new_state
 from thu_big_data_ml.bayesian._torch_mean_field import TorchBelief, factor_rows
 from thu_big_data_ml.bayesian.variational import VariationalFactorization, infer_factors

@@ -4,20 +4,19 @@
 
 # %% auto #0
 __all__ = ['ROWS', 'LINK_ROWS', 'STEPS', 'START', 'Belief', 'in_threads', 'update_factors', 'update_link', 'link_step',
-           'Precision', 'most_precise', 'Nest', 'nests_of', 'above', 'update_nest', 'sum_groups', 'sum_of', 'MeanField']
+           'Precision', 'most_precise', 'MeanField']
 
 # %% ../../nbs/bayesian/mean_field.ipynb #n020
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 from numba import get_num_threads
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.special import digamma, gammaln
 
-from .._workers import Alone, workers
+from .._workers import Alone
 from ._draw_kernels import weighted_squares
 from thu_big_data_ml.bayesian._moment_kernels import (
     Sums,
@@ -27,9 +26,9 @@ from thu_big_data_ml.bayesian._moment_kernels import (
     sum_moments,
     widen,
 )
+from ._nests import nests_of, update_nest
 from ._priors import Side
 from ._sweeps import State
-from ._time_effects import Grouping
 from ..data._sparse import blocks
 
 # %% ../../nbs/bayesian/mean_field.ipynb #n023
@@ -289,82 +288,6 @@ def most_precise(users: Side, movies: Side, alpha: float) -> float:
         n = side.counts.astype(float)
         seen.append(side.team.total(float((n**2).sum())) / side.team.total(float(n.sum())))
     return float(np.sqrt(2 * alpha * np.sqrt(seen[0] * seen[1])))
-
-# %% ../../nbs/bayesian/mean_field.ipynb #n001
-@dataclass
-class Nest:
-    "Groupings, finest first, each within the next."
-
-    groups: list[Grouping]
-    above: list[np.ndarray]  # the group of the next grouping that each group is within
-    sharing: Alone = field(default_factory=Alone)  # who shares the ratings of a group
-    team: Alone = field(default_factory=Alone)  # who shares the groups
-
-
-def nests_of(state: State) -> list[Nest]:
-    "The nest of the users' groups, and each other grouping by itself."
-    if state.facts is None:
-        return []
-    n = state.facts.n_nested
-    of_users, others = state.groupings[:n], state.groupings[n:]
-    nests = [Nest(of_users, [above(*pair) for pair in pairwise(of_users)], team=workers())]
-    return nests + [Nest([group], [], sharing=workers()) for group in others]
-
-
-def above(group: Grouping, coarse: Grouping) -> np.ndarray:
-    "(n_groups,) the coarse group that each group is within."
-    of_rating = np.empty(len(coarse.members), np.int64)
-    of_rating[coarse.members] = np.repeat(np.arange(len(coarse.keys)), np.diff(coarse.starts))
-    return of_rating[group.members[group.starts[:-1]]]
-
-
-def update_nest(
-    nest: Nest,  # means of the effects are overwritten
-    state: State,  # residuals and targets follow
-    weight: np.ndarray,  # (nnz,) expected precisions of the ratings
-) -> tuple[list, float, np.ndarray]:
-    "Variances of the effects by grouping, log determinant of all, variances of the finest sums."
-    finest = nest.groups[0]
-    members, starts = finest.members, finest.starts
-    before = sum_of(nest)
-    W, s = (sum_groups(a[members], starts) for a in (weight, weight * state.error))
-    s += W * before
-    nest.sharing.add_up(W, s)
-    sums = [(W, s)]
-    for group, up in zip(nest.groups, nest.above):
-        part = group.precision / (W + group.precision)
-        W, s = np.bincount(up, part * W), np.bincount(up, part * s)
-        sums.append((W, s))
-    variances, log_det, mean, variance = [], 0.0, np.zeros(1), np.zeros(1)
-    for group, (W, s), up in zip(nest.groups[::-1], sums[::-1], [None, *nest.above[::-1]]):
-        if up is not None:
-            mean, variance = mean[up], variance[up]
-        precision = W + group.precision
-        group.effect[:] = (s - W * mean) / precision
-        log_det -= np.log(precision).sum()
-        variances.insert(0, 1 / precision + (W / precision) ** 2 * variance)
-        variance = 1 / precision + (group.precision / precision) ** 2 * variance
-        mean = mean + group.effect
-    change = np.repeat(sum_of(nest) - before, np.diff(starts))
-    state.error[members] -= change
-    state.target[members] -= change
-    return variances, float(log_det), variance.astype(np.float32)
-
-
-def sum_groups(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    "(n_groups,) float64 sums; a group may have no ratings here."
-    some = np.diff(starts) > 0
-    sums = np.zeros(len(some))
-    sums[some] = np.add.reduceat(values, starts[:-1][some], dtype=float) if some.any() else 0
-    return sums
-
-
-def sum_of(nest: Nest) -> np.ndarray:
-    "(n_groups,) float32: what all effects add to the ratings of each of the finest groups."
-    total = np.zeros(1, np.float32)
-    for group, up in zip(nest.groups[::-1], [None, *nest.above[::-1]]):
-        total = group.effect + (total if up is None else total[up])
-    return total
 
 # %% ../../nbs/bayesian/mean_field.ipynb #n031
 START = 3  # factors at the start, in multiples of those that the sampler starts from
