@@ -1,17 +1,23 @@
 "Fits by processes equal those of one; whatever goes wrong with a worker, all say it and end."
 
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from processes import free_port, in_processes
 from sklearn.base import clone
 from teams import in_team
 from test_prize import ratings_of, read_part, write_parts
+from trials import SEED, trials
 
 from thu_big_data_ml import (
     ALSFactorization,
@@ -23,7 +29,9 @@ from thu_big_data_ml import (
     damped_biases,
     synthetic_ratings,
 )
+from thu_big_data_ml.__main__ import main
 from thu_big_data_ml.distributed import torchrun
+from thu_big_data_ml.evaluation._experiment import result_files
 
 TRAIN = synthetic_ratings(90, 40, 1500, random_state=0).train
 MODELS = {
@@ -201,3 +209,100 @@ def test_a_port_in_use_is_named():
             lambda rank: torchrun.fit(BaselinePredictor(), TRAIN, timeout=1), 2, port, absent=[1]
         )
     assert isinstance(work[0], OSError) and f"127.0.0.1:{port} is in use" in str(work[0])
+
+
+LONG = {
+    "ALS": ALSFactorization(n_factors=3, n_epochs=40, random_state=0, validation_fraction=0),
+    "mean field": VariationalFactorization(2, n_sweeps=20, tol=0, random_state=0),
+}
+
+
+def killed_in(seconds):
+    "Kill this process after some seconds, whatever it does."
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + trials(1, 40)))
+@pytest.mark.parametrize("name", LONG)
+def test_a_killed_fit_goes_on_with_any_number_of_workers(name, seed, tmp_path):
+    rng, file = np.random.default_rng(seed), tmp_path / "training.npz"
+    one = clone(LONG[name]).fit(TRAIN)
+    model = clone(LONG[name]).set_params(checkpoint=file)
+    for n in (2, 3):
+        lost, delay = rng.integers(n), rng.uniform(0, 0.5)
+
+        def work(rank, lost=lost, delay=delay):
+            if rank == lost:
+                killed_in(delay)
+            return torchrun.fit(model, TRAIN, timeout=4) and None
+
+        in_processes(work, n, seconds=60)
+
+    def finish(rank):
+        found = torchrun.fit(model, TRAIN, timeout=20)
+        return found.predict(TRAIN) if rank == 0 else None
+
+    found = in_processes(finish, int(rng.integers(1, 5)), seconds=60)[0]
+    np.testing.assert_allclose(found, one.predict(TRAIN), atol=2e-3)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    "A folder with a file of ratings, in which a command is run."
+    dated = TRAIN.assign(date=TRAIN["date"].dt.strftime("%Y-%m-%d"))
+    dated.to_csv(tmp_path / "ratings.txt", sep=" ", header=False, index=False)
+    sweeps = {"factorization, mean field": dict(n_sweeps=80, tol=0)}
+    (tmp_path / "settings.json").write_text(json.dumps(dict(parameters=sweeps)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(output, *models):
+    "The words of a command."
+    words = ["run", "--data", "ratings.txt", "--device", "cpu", "--output", output]
+    return [*words, "--config", "settings.json", "--models", ",".join(models)]
+
+
+def scores(folder):
+    "RMSE by model."
+    results = json.loads((folder / "results.json").read_text())
+    return {model["model"]: model["rmse"] for model in results["models"]}
+
+
+def test_a_command_by_several_workers(folder):
+    models = "damped biases", "factorization, biases", "user CF, cosine, all raters"
+    assert main(run("one", *models[:2])) == 0
+    assert in_processes(lambda rank: main(run("several", *models)), 3) == [0, 0, 0]
+    assert scores(folder / "several") == pytest.approx(scores(folder / "one"), abs=1e-4)
+    assert {path.name for path in (folder / "several").iterdir()} == {*result_files, "rows"}
+    (folder / "results").mkdir()
+    (folder / "results" / "results.csv").write_text("of something else")
+    assert in_processes(lambda rank: main(run("results", "damped biases")), 2) == [3, 2]
+    (folder / "ratings.txt").write_text("1 2 bad")
+    assert in_processes(lambda rank: main(run("nothing", "damped biases")), 2) == [2, 2]
+
+
+def children_of(process):
+    "The workers that torchrun has started."
+    return [p for p in psutil.Process(process.pid).children() if "thu_big_data_ml" in p.cmdline()]
+
+
+def test_torchrun_starts_again_after_a_kill(folder):
+    model, rng = "factorization, mean field", np.random.default_rng(SEED)
+    assert main(run("one", model)) == 0
+    words = "-m torch.distributed.run --standalone --nproc-per-node 2 --max-restarts 2 -m"
+    command = [sys.executable, *words.split(), "thu_big_data_ml", *run("several", model)]
+    with open("log", "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        while not list(folder.glob("several/checkpoints/*.npz")):
+            assert process.poll() is None, Path("log").read_text()
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 0.5))
+        rng.choice(children_of(process)).kill()
+        assert process.wait(timeout=100) == 0, Path("log").read_text()
+    finally:
+        process.kill()
+    assert "several/results.json" in Path("log").read_text()
+    assert scores(folder / "several") == pytest.approx(scores(folder / "one"), abs=1e-4)

@@ -7,6 +7,7 @@ __all__ = ['fit']
 
 # %% ../../nbs/distributed/torchrun.ipynb #n002
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ def fit(
     *,
     movies: object = None,
     timeout: float = 600,
+    bytes_sent: Counter | None = None,
 ) -> RatingEstimator:
     """Fit a model by all processes that `torchrun` has started, each with users of its own.
 
@@ -59,6 +61,8 @@ def fit(
         Titles, as for `RatingEstimator.fit`.
     timeout : float, default 600
         Seconds after which a worker that does not answer counts as lost.
+    bytes_sent : Counter, optional
+        Where to add what this process has sent, in bytes by kind; most of it is "add_up".
 
     Returns
     -------
@@ -95,6 +99,8 @@ def fit(
             estimator.fit(X, y, movies=movies)
             _make_whole(estimator, X, y, group)
             group.total(0)  # nobody leaves before all is received
+            if bytes_sent is not None:
+                bytes_sent.update(group.bytes_sent)
     return estimator
 
 # %% ../../nbs/distributed/torchrun.ipynb #n006
