@@ -252,7 +252,7 @@ def folder(tmp_path, monkeypatch):
     "A folder with a file of ratings, in which a command is run."
     dated = TRAIN.assign(date=TRAIN["date"].dt.strftime("%Y-%m-%d"))
     dated.to_csv(tmp_path / "ratings.txt", sep=" ", header=False, index=False)
-    sweeps = {"factorization, mean field": dict(n_sweeps=80, tol=0)}
+    sweeps = {"factorization, mean field": dict(n_sweeps=50, tol=0)}
     (tmp_path / "settings.json").write_text(json.dumps(dict(parameters=sweeps)))
     monkeypatch.chdir(tmp_path)
     return tmp_path

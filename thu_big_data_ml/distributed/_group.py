@@ -7,6 +7,7 @@ __all__ = ['TOGETHER', 'PART', 'ADDED', 'Group']
 
 # %% ../../nbs/distributed/group.ipynb #n002
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from math import prod
@@ -127,7 +128,8 @@ class Group(Alone):
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
-            raise ConnectionError(str(error).split("\n")[0]) from error
+            found = re.search(r"connection [a-z ]+ by peer|timed out", str(error), re.I)
+            raise ConnectionError(found[0] if found else str(error)[:120]) from error
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:

@@ -122,12 +122,12 @@ class Meeting:
                 said = self.heard("error")
             if said:
                 rank, sentence = min(said.items())
-                raise RuntimeError(f"Rank {rank} of {self.size}: {sentence}") from error
+                raise RuntimeError(f"Rank {rank} of {self.size}: {sentence}") from None
             reason = str(error).split("\n")[0]
             raise ConnectionError(
                 f"A worker was lost, or did nothing for {self.seconds:g} s ({reason}). Start all "
                 "again with the same command; a fit with checkpoint= continues from its file."
-            ) from error
+            ) from None
         except Exception as error:
             self.admit(error)
             raise

@@ -147,7 +147,7 @@ def _share_of_machine(estimator: RatingEstimator) -> Iterator[None]:
     told = int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0])  # torchrun says 1 by itself
     n = told if told > 1 else max(1, cpu_count() // size)
     before = numba.get_num_threads(), torch.get_num_threads()
-    numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(n, before[0]))
     torch.set_num_threads(n)
     try:
         with threadpool_limits(n):
@@ -174,7 +174,7 @@ def _make_whole(model: RatingEstimator, X: object, y, group: Group):
     "Give the first worker's model all users; if that fails, no model is left."
     try:
         before, _ = group.place(len(model.user_ids_))
-        _gather(vars(model), type(model)._learned, before)
+        _gather(vars(model), model._learned, before)
         if group.rank == 0:
             with working_in(Alone()):
                 given = training_set(model, X, y)
@@ -194,7 +194,7 @@ def _gather(values: dict, table: dict, before: int):
         if hasattr(value, "_of_all"):
             values[name] = value._of_all(before)
         elif isinstance(wanted, Part):
-            _gather(vars(value), wanted.kind._learned, before)
+            _gather(vars(value), vars(wanted.kind)["_learned"], before)
         elif isinstance(wanted, Array) and wanted.shape and wanted.shape[0] in _OF_USERS:
             whole = workers().gather(value)
             values[name] = value if whole is None else whole
