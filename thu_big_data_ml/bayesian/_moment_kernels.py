@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .._compiling import FREELY, Row, Running, all_done, kernel
-from .._row_sums import SHARES, TILE, blocks_of, tiles_for
+from .._row_sums import SHARES, WIDTH, listed_blocks, tiles_for
 from ._draw_kernels import FAST
 
 # %% ../../nbs/bayesian/moment_kernels.ipynb #n004
@@ -46,8 +46,8 @@ def lay_out_moments(
                 line[c] *= weight[j]
             means[j] = line[P:]
             for t in range(len(tiles)):
-                for c in range(t * TILE, min((t + 1) * TILE, width)):
-                    tiles[t, j, c - t * TILE] = line[c]
+                for c in range(t * WIDTH, min((t + 1) * WIDTH, width)):
+                    tiles[t, j, c - t * WIDTH] = line[c]
         done += 1
     all_done(done, SHARES)
 
@@ -109,9 +109,9 @@ def sum_moments(
     n, (m, K) = len(indptr) - 1, X.shape
     tiles = tiles_for(covariance.shape[1] + K + 1, m)
     means = np.empty((tiles.shape[1], K + 1), np.float32)
-    moments = np.zeros((n, len(tiles) * TILE), np.float32)
+    moments = np.zeros((n, len(tiles) * WIDTH), np.float32)
     sums = Sums(moments, np.zeros((n, K + 1), np.float32), np.zeros(n))
-    for listed in blocks_of(indptr, indices, m):
+    for listed in listed_blocks(indptr, indices, m):
         some = listed.block
         lay_out_moments(X[some], covariance[some], weight[some], tiles, means)
         listed.add(tiles, moments)

@@ -114,7 +114,7 @@ class TorchBelief(Belief):
         "Where the ratings of some rows are."
         return slice(side.indptr[rows.start], side.indptr[rows.stop])
 
-    def equations(self, sums: Sums, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
+    def equations(self, sums: Sums, part: slice) -> tuple:
         "A_0 and b_0 of some rows."
         places, moments = self.places, sums.moments[part]
         b = sums.rated[part][:, places.of_rating] - moments[:, places.of_bias]

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ RATINGS, USERS, MOVIES = 100_480_507, 480_189, 17_770
 LARGEST_USER = 2_649_429
 LINES = {1: 24_058_263, 2: 26_982_302, 3: 22_605_786, 4: 26_851_926}  # of combined_data_*.txt
 PAIRS = dict(probe=1_408_395, qualifying=2_817_131)
-LIMITS = {  # what a field may be
+LIMITS: dict[str, tuple[Any, Any]] = {  # what a field may be
     "user_id": (1, LARGEST_USER),
     "movie_id": (1, MOVIES),
     "rating": (1, 5),

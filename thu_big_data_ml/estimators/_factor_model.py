@@ -94,8 +94,9 @@ def split_cells(
 
 def random_cells(R: csr_matrix, fraction: float, seed: int | None) -> np.ndarray:  # (nnz,) bool
     "Each cell with the chance `fraction`."
-    rng = np.random.default_rng(seed or 0)
-    rng.bit_generator.advance(workers().place(R.nnz)[0])
+    source = np.random.PCG64(seed or 0)
+    source.advance(workers().place(R.nnz)[0])
+    rng = np.random.Generator(source)
     chosen = np.empty(R.nnz, bool)
     for some in blocks(R.nnz, 1 << 20):
         chosen[some] = rng.random(some.stop - some.start) < fraction

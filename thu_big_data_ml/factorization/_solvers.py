@@ -72,7 +72,7 @@ def row_penalties(R: csr_matrix, settings: dict) -> list:
 def row_penalty(counts: np.ndarray, settings: dict) -> np.ndarray:  # (n,) float32
     "Lambdas of rows of factors with so many ratings."
     lam, per_rating = settings["regularization"], settings["regularization_per_rating"]
-    return np.float32(lam + per_rating * np.maximum(counts, 1))
+    return (lam + per_rating * np.maximum(counts, 1)).astype(np.float32)
 
 
 def penalty_of(parameter: np.ndarray, lam) -> float:
