@@ -71,7 +71,7 @@ class Rated:
         w_user, w_movie = self.weights(of_users)
         k = min(q + 10, self.n_users, len(w_movie))
         A = np.random.default_rng(0).standard_normal((len(w_movie), k), np.float32)
-        for _ in range(4):
+        for _ in range(2):
             C = sum_listed(*self.by_movie, sum_listed(*self.by_user, A, w_movie), w_user**2)
             workers().add_up(C)
             A, _ = lu(C[:, :k] * w_movie[:, None], permute_l=True)
