@@ -23,7 +23,7 @@ from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.estimators._factor_model import default_factors
 from thu_big_data_ml.estimators._saving import pack
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
-from thu_big_data_ml.factorization._implicit_prior import implicit_directions
+from thu_big_data_ml.factorization._implicit_prior import Rated
 from thu_big_data_ml.metrics import interval_coverage, rmse
 
 quick = dict(n_factors=4, n_sweeps=30, burn_in=10, random_state=0)
@@ -148,12 +148,12 @@ def test_the_prior_of_the_factors_is_found_again():
 
 
 def test_the_implicit_basis_spans_who_rated_what(R):
-    Q, s, _ = implicit_directions(R)
+    Q, s, _ = Rated(R).directions(of_users=True)
     assert Q.shape == (R.shape[0], len(s)) and (np.diff(s) <= 1e-5).all()
     assert np.allclose(Q.T @ Q, np.eye(len(s)), atol=1e-4)
     rated = (R.toarray() != 0) / np.sqrt(np.maximum(np.diff(R.indptr), 1))[:, None]
     assert np.allclose((Q * s) @ (Q * s).T, rated @ rated.T, atol=1e-2)
-    assert implicit_directions(R, q=20)[0].shape == (R.shape[0], 20)
+    assert Rated(R).directions(True, 20)[0].shape == (R.shape[0], 20)
 
 
 def test_effects_of_time_are_the_shrunk_means_of_their_groups():
