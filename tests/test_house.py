@@ -150,7 +150,7 @@ def public() -> dict[str, object]:
     with_room = {
         f"{room}.{name}": getattr(importlib.import_module(f"thu_big_data_ml.{room}"), name)
         for room in rooms
-        for name in names_in_all(room)
+        for name in sorted(names_in_all(room))
     }
     return {name: getattr(thu_big_data_ml, name) for name in names} | with_room
 
