@@ -77,7 +77,9 @@ def test_stored_notebooks_are_executed_small_and_clean(path):
     )
     assert any(c["execution_count"] for c in cells)
     assert not re.search(r"Traceback|Warning|/(tmp|home|root|work)/", text)
-    assert "plotly.js v" not in text and len(text) < 150_000
+    tables = [part for o in shown for part in o.get("data", {}).get("text/html", [])]
+    size = len(text) - sum(len(part) for part in tables if "Plotly.newPlot" in part)
+    assert "plotly.js v" not in text and size < 100_000
     assert all(o["output_type"] != "error" for o in shown)
 
 

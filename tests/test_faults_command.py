@@ -82,11 +82,11 @@ def failing(monkeypatch, place: int, error):
     "`evaluate` raises at the model of this place."
     real, calls = _measuring.evaluate, []
 
-    def evaluate(model, data):
+    def evaluate(model, data, *fit):
         calls.append(model)
         if len(calls) == place:
             raise error
-        return real(model, data)
+        return real(model, data, *fit)
 
     monkeypatch.setattr(_experiment, "evaluate", evaluate)
 

@@ -17,6 +17,7 @@ from sklearn.model_selection import (
 
 import thu_big_data_ml.evaluation.tuning as tuning
 from thu_big_data_ml.data.synthetic import synthetic_ratings
+from thu_big_data_ml.estimators._training_set import LaidOut
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
 from thu_big_data_ml.evaluation.tuning import (
     CachedScore,
@@ -48,6 +49,10 @@ class Watched(BaselinePredictor):
 
 
 def pairs(X):
+    "Of a table, or of ratings that are laid out already."
+    if isinstance(X, LaidOut):
+        u, i = X.R.nonzero()
+        return set(zip(X.user_ids[u], X.movie_ids[i]))
     return set(zip(X["user_id"], X["movie_id"]))
 
 

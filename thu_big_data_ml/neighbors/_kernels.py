@@ -8,14 +8,14 @@ __all__ = ['weigh', 'turns_of', 'pairs_kernel', 'cells_kernel', 'finish_cells', 
            'nearest_kernel', 'weight_of', 'to_weights', 'squares_of']
 
 # %% ../../nbs/neighbors/kernels.ipynb #c002
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from functools import partial
 
 import numpy as np
 from numba import get_num_threads, prange, types
 from numba.extending import intrinsic
 
 from .._compiling import all_done, kernel
+from .._memory import in_threads
 from ._similarity_kernels import FLOAT_LANES, new_strip, weigh_lines
 
 # %% ../../nbs/neighbors/kernels.ipynb #c004
@@ -139,11 +139,7 @@ def nearest_first(
     "Each row's nearest users, largest absolute similarity first, equal ones in order; in threads."
     most, threads = min(most or S.shape[1], S.shape[1]), get_num_threads()
     shares = [rows for rows in np.array_split(S, threads) if len(rows)]
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            parts = list(pool.map(nearest_of_some, shares, repeat(most)))
-        except RuntimeError as error:  # what Python says of a thread that has no room
-            raise MemoryError("A thread could not allocate memory of its own.") from error
+    parts = list(in_threads(partial(nearest_of_some, most=most), shares, threads))
     return np.concatenate(parts) if len(S) else np.empty((0, most), np.uint64)
 
 
