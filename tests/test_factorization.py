@@ -16,7 +16,7 @@ from thu_big_data_ml.big_data_analytics.matrix_decomposition import *
 from thu_big_data_ml.data._sparse import arrays_of
 from thu_big_data_ml.factorization import _training
 from thu_big_data_ml.factorization._adamw_kernels import adamw_step, error_gradient, predict_pairs
-from thu_big_data_ml.factorization._als_kernels import als_half_sweep
+from thu_big_data_ml.factorization._als_kernels import als_half_sweep, side_by_side, sum_row
 from thu_big_data_ml.factorization._point_model import default_per_rating
 from thu_big_data_ml.factorization._sgd_kernels import deal, group_ratings, sgd_epoch
 from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW
@@ -228,6 +228,25 @@ def test_als_finds_the_minimum(shape):
     assert found == pytest.approx(squares + penalty, rel=1e-4)
     empty = np.diff(R.indptr) == 0
     assert not U[empty].any() and not b_u[empty].any()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_equations_of_als_are_right_and_nothing_beyond_them_is_written(bias):
+    rng, behind = np.random.default_rng(0), np.float32(7)
+    for k in range(1, 42):
+        Y = rng.standard_normal((200, k)).astype(np.float32)
+        b = bias * rng.standard_normal(200).astype(np.float32)
+        Z, unknowns = side_by_side(Y, b, bias), k + bias
+        stride = Z.shape[1]
+        room = np.full(stride * (stride + 64), behind)
+        A, P = room[: stride**2].reshape(stride, stride), np.zeros((64, stride), np.float32)
+        for n in (0, 1, 5, 64, 67, 200):
+            rated, r = np.arange(n, dtype=np.int32), rng.standard_normal(n).astype(np.float32)
+            sum_row(rated, r, Z, unknowns, np.float32(0.5), A, P)
+            X = np.c_[Y[:n], np.ones((n, int(bias))), r - np.float32(0.5) - b[:n]].astype(float)
+            part = np.tril(A[: unknowns + 1, : unknowns + 1])
+            assert np.allclose(part, np.tril(X.T @ X), atol=1e-3), (k, n)
+            assert (room[stride**2 :] == behind).all(), (k, n)
 
 
 def test_als_never_raises_the_objective_and_reports_it():

@@ -80,7 +80,7 @@ def sum_row(
     stride, last = len(A), len(indices) - 1
     rows, panel, size = Z.ctypes.data, P.ctypes.data, 4 * len(A)
     whole = (unknowns + 1) // 8 * 8
-    thin = unknowns + 1 - whole <= 2
+    thin = 0 < unknowns + 1 - whole <= 2
     A[:] = 0
     for first in range(0, len(indices), len(P)):
         n = min(len(P), len(indices) - first)
