@@ -17,7 +17,13 @@ from sklearn.model_selection import GridSearchCV, KFold
 from slow_model import Slow
 from trials import SEED, trials
 
-from thu_big_data_ml import BaselinePredictor, UserCF, nearest_users, synthetic_ratings
+from thu_big_data_ml import (
+    BaselinePredictor,
+    UserCF,
+    nearest_users,
+    read_prize,
+    synthetic_ratings,
+)
 from thu_big_data_ml.distributed import dask as room
 from thu_big_data_ml.distributed.dask import (
     _deal,
@@ -170,6 +176,27 @@ def test_the_nearest_are_the_same(threads, large, tmp_path):
             np.testing.assert_array_equal(found.indices, expected.indices)
             np.testing.assert_array_equal(found.data, expected.data)
             np.testing.assert_array_equal(found.indptr, expected.indptr)
+
+
+@pytest.mark.filterwarnings("ignore:.*not there. the ratings are kept without")
+def test_a_store_that_was_made_anew_is_read_anew(one_thread, tmp_path):
+    rng, found = np.random.default_rng(0), []
+    path, archive = tmp_path / "prize.npz", tmp_path / "archive"
+    archive.mkdir()
+    for _ in range(2):
+        lines = [
+            f"{movie}:\n" + "".join(f"{u},{rng.integers(1, 6)},2004-05-0{movie}\n" for u in users)
+            for movie in range(1, 8)
+            for users in [np.sort(rng.permutation(40)[:30]) + 1]
+        ]
+        (archive / "combined_data_1.txt").write_text("".join(lines))
+        path.unlink(missing_ok=True)
+        R = read_prize(archive, path, partial=True, verbose=False).matrix()
+        found.append(nearest_of_all(path, 5))
+        assert (found[-1] != nearest_users(R, 5)).nnz == 0
+    assert (found[0] != found[1]).nnz
+    with pytest.raises(FileNotFoundError, match="put it where every worker sees it"):
+        nearest_of_all(tmp_path / "none.npz")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['lost_threads', 'SINGLE', 'DOUBLE', 'WORD', 'ADDRESS', 'FREELY', 'SMALL', 'AHEAD', 'load_tbb', 'note_fork',
            'check_fork', 'kernel', 'with_room', 'after_check', 'all_done', 'even_shares', 'Row', 'Running', 'width_of',
-           'threads_for', 'add_tile', 'add_pair', 'prefetch']
+           'threads_for', 'address_of', 'add_tile', 'add_pair', 'prefetch']
 
 # %% ../nbs/compiling.ipynb #c002
 import ctypes
@@ -245,6 +245,12 @@ def threads_for(work: int):  # multiply-adds
         set_num_threads(before)
 
 # %% ../nbs/compiling.ipynb #c010
+def address_of(builder, stride, table, line, column):
+    "LLVM's address of a number in a table of float32 whose rows have `stride` numbers."
+    place = builder.add(builder.mul(line, stride), column)
+    return builder.add(table, builder.mul(ADDRESS(4), place))
+
+
 @intrinsic
 def add_tile(typingctx, P, n, stride, r, c, A):
     """A[r:r+8, c:c+8] += sum over n rows p of P of the outer product of p[r:r+8] and p[c:c+8].
@@ -254,12 +260,7 @@ def add_tile(typingctx, P, n, stride, r, c, A):
 
     def code(context, builder, signature, args):
         P, n, stride, r, c, A = args
-        row = Row(builder, 8)
-
-        def at(table, line, column):
-            place = builder.add(builder.mul(line, stride), column)
-            return builder.add(table, builder.mul(ADDRESS(4), place))
-
+        row, at = Row(builder, 8), partial(address_of, builder, stride)
         lines = [at(A, builder.add(r, ADDRESS(j)), c) for j in range(8)]
         tile = [Running(builder, row.load(line)) for line in lines]
         with cgutils.for_range(builder, n) as loop:
@@ -284,12 +285,7 @@ def add_pair(typingctx, P, n, stride, r, c, A):
 
     def code(context, builder, signature, args):
         P, n, stride, r, c, A = args
-        row = Row(builder, 8)
-
-        def at(table, line, column):
-            place = builder.add(builder.mul(line, stride), column)
-            return builder.add(table, builder.mul(ADDRESS(4), place))
-
+        row, at = Row(builder, 8), partial(address_of, builder, stride)
         zero = ir.Constant(row.parts[0][1], None)
         sums = [[Running(builder, [zero]) for _ in range(2)] for _ in range(4)]
         fours = builder.udiv(builder.add(n, ADDRESS(3)), ADDRESS(4))

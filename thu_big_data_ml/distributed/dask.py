@@ -66,23 +66,38 @@ def _sent(client, value):
 
 
 @lru_cache(maxsize=2)
-def _opened(path: Path, stamp: tuple) -> RatingEstimator:
-    "The model in a file, read once by each process while the file is the same."
-    return RatingEstimator.load(path)
+def _opened(read: Callable, path: Path, stamp: tuple):
+    "What is in a file, read once by each process while the file is the same."
+    return read(path)
+
+
+def _read_once(read: Callable, given):
+    "What is given, or what `read` makes of the file whose path is given."
+    if not isinstance(given, Path):
+        return given
+    try:
+        found = given.stat()
+    except OSError:
+        raise FileNotFoundError(
+            f"{given} is not there for {_where()}; put it where every worker sees it, or give what "
+            "is in it."
+        ) from None
+    return _opened(read, given, (found.st_ino, found.st_size, found.st_mtime_ns))
 
 
 def _model_of(model: RatingEstimator | Path) -> RatingEstimator:
     "A model, or the one in a file."
-    if not isinstance(model, Path):
-        return model
-    try:
-        found = model.stat()
-    except OSError:
-        raise FileNotFoundError(
-            f"{model} is not there for {_where()}; put it where every worker sees it, or give the "
-            "model itself."
-        ) from None
-    return _opened(model, (found.st_ino, found.st_size, found.st_mtime_ns))
+    return _read_once(RatingEstimator.load, model)
+
+
+def _read_matrix(path: Path) -> csr_matrix:
+    "The rating matrix of the store in a file."
+    return PrizeRatings.open(path).matrix()
+
+
+def _path_or_value(given):
+    "A path as such, whatever else is given as it is."
+    return path_of(given) if isinstance(given, str | Path) else given
 
 
 def _where() -> str:
@@ -284,7 +299,7 @@ def predict(
     True
     """
     client = _client_of(client)
-    model = path_of(model) if isinstance(model, str | Path) else model
+    model = _path_or_value(model)
     here = _model_of(model)
     u, i, dates = here._asked(X)
     places = _deal(u, _users_a_block(len(np.unique(u))))
@@ -351,7 +366,7 @@ def recommend(
     True
     """
     client = _client_of(client)
-    model = path_of(model) if isinstance(model, str | Path) else model
+    model = _path_or_value(model)
     here = _model_of(model)
     users = here._users(user_id)
     ask = n, exclude_seen, date, by
@@ -363,21 +378,10 @@ def recommend(
     return pd.concat([tables[number] for number in sorted(tables)] or [none], ignore_index=True)
 
 # %% ../../nbs/distributed/dask.ipynb #n032
-@lru_cache(maxsize=1)
-def _matrix_in(path: Path) -> csr_matrix:
-    "The rating matrix of the store in a file."
-    return PrizeRatings.open(path).matrix()
-
-
-def _nearest(key: dict, given, block: tuple) -> csr_matrix:
-    "The nearest users of some."
+def _nearest(key: dict, given, block: tuple) -> tuple:
+    "The nearest users of some, as the arrays of a sparse matrix, which a memory can keep."
     users, options = block
-    R = _matrix_in(given) if isinstance(given, Path) else given
-    return _parts_of(nearest_users(R, users=users, verbose=False, **options))
-
-
-def _parts_of(S: csr_matrix) -> tuple:
-    "The arrays of a sparse matrix, which a memory can keep."
+    S = nearest_users(_read_once(_read_matrix, given), users=users, verbose=False, **options)
     return S.data, S.indices, S.indptr, S.shape
 
 
@@ -434,8 +438,8 @@ def nearest_of_all(
     True
     """
     client = _client_of(client)
-    given = path_of(R) if isinstance(R, str | Path) else R
-    here = _matrix_in(given) if isinstance(given, Path) else given
+    given = _path_or_value(R)
+    here = _read_once(_read_matrix, given)
     options = dict(n_neighbors=n_neighbors, metric=metric, center=center)
     options |= dict(shrinkage=shrinkage, min_support=min_support)
     n = here.shape[0]
