@@ -24,6 +24,7 @@ from thu_big_data_ml import (
     read_prize,
     synthetic_ratings,
 )
+from thu_big_data_ml.distributed import _cluster
 from thu_big_data_ml.distributed import dask as room
 from thu_big_data_ml.distributed.dask import (
     _deal,
@@ -101,7 +102,8 @@ def kill_soon(client, seconds: float, n: int) -> threading.Thread:
 
 
 def test_a_worker_with_other_code_is_told_of(client, small, monkeypatch):
-    monkeypatch.setattr(room, "_code", lambda: "0.0.1, 12ab")
+    for place in (_cluster, room):
+        monkeypatch.setattr(place, "code_here", lambda: "0.0.1, 12ab")
     told = r"another one on the worker tcp.*0\.0\.1\): install the"
     with pytest.raises(RuntimeError, match=told):
         predict(BaselinePredictor().fit(small.train), small.test)

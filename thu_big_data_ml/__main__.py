@@ -13,6 +13,7 @@ import json
 import sys
 import tomllib
 from contextlib import nullcontext, redirect_stderr
+from functools import partial
 from pathlib import Path
 from time import sleep
 
@@ -318,10 +319,10 @@ def _loaded(options: argparse.Namespace):
 
 def _take_part(folder: Path, options: argparse.Namespace, models: dict) -> int:
     "What other workers than the first do of the command `run`."
-    from thu_big_data_ml.distributed._crew import fit_by_all, follow, gathering
+    from thu_big_data_ml.distributed._crew import first_alone, fit_by_all, follow, gathering
 
     with gathering() as agreed:
-        data = _loaded(options)
+        data = first_alone(partial(_loaded, options))
         names = agreed([])
     follow(models, names, data.train, fit_by_all(folder))
     return 0
@@ -329,11 +330,11 @@ def _take_part(folder: Path, options: argparse.Namespace, models: dict) -> int:
 
 def _run_in(folder: Path, options: argparse.Namespace, device: str, models: dict) -> int:
     "The command `run`, in a folder that is ours."
-    from thu_big_data_ml.distributed._crew import fit_by_all, gathering
+    from thu_big_data_ml.distributed._crew import first_alone, fit_by_all, gathering
     from thu_big_data_ml.evaluation._experiment import Experiment
 
     with gathering() as agreed:
-        data = _loaded(options)
+        data = first_alone(partial(_loaded, options))
         models = _to_fit(models, options, device, data)
         facts = options, device, data, list(models), __version__, fit_by_all(folder)
         experiment = Experiment(folder, *facts)

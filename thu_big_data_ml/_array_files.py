@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HEAD', 'HEAD_BYTES', 'DIGITS', 'TAIL', 'LOCAL', 'PAD', 'PADDING', 'ZIP64', 'UNITS', 'DTYPES', 'STARTS', 'plain_array',
            'well_formed', 'place_of', 'row_of', 'start_of', 'entry_of', 'write_arrays', 'aligned', 'digest_of',
-           'read_arrays', 'verify_arrays', 'opened', 'begins_as', 'frame_fault', 'room_fault', 'digest_fault',
+           'read_arrays', 'verify_arrays', 'opened', 'begins_as', 'end_of', 'frame_fault', 'room_fault', 'digest_fault',
            'not_as_written', 'seems', 'walk', 'entry_length', 'one_array']
 
 # %% ../nbs/array_files.ipynb #n002
@@ -197,6 +197,16 @@ def begins_as(path: Path, kind: str) -> bool:
     "Whether a file begins as `write_arrays` begins one of this kind."
     with opened(path, kind) as file:
         return file.read(4096).find(json.dumps(dict(kind=kind))[:-1].encode()) >= 0
+
+
+def end_of(path: str | Path) -> str | None:
+    "Size of a file and the digest at its end, which tell it from another; None if it is not there."
+    if not Path(path).exists():
+        return None
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(-min(size, DIGITS), os.SEEK_END)
+        return f"{size:,} bytes, {file.read().decode(errors='replace')}"
 
 
 def frame_fault(file, size: int, kind: str) -> str | None:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['lost_threads', 'SINGLE', 'DOUBLE', 'WORD', 'ADDRESS', 'FREELY', 'SMALL', 'AHEAD', 'load_tbb', 'note_fork',
            'check_fork', 'kernel', 'with_room', 'after_check', 'all_done', 'even_shares', 'Row', 'Running', 'width_of',
-           'threads_for', 'address_of', 'add_tile', 'add_pair', 'prefetch']
+           'threads_for', 'threads_told', 'address_of', 'add_tile', 'add_pair', 'prefetch']
 
 # %% ../nbs/compiling.ipynb #c002
 import ctypes
@@ -245,6 +245,12 @@ def threads_for(work: int):  # multiply-adds
         set_num_threads(before)
 
 # %% ../nbs/compiling.ipynb #c010
+def threads_told() -> int:
+    "How many threads OMP_NUM_THREADS asks for; 1 where it says nothing, which is torchrun's rule."
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(1, int(told)) if told.isdecimal() else 1
+
+
 def address_of(builder, stride, table, line, column):
     "LLVM's address of a number in a table of float32 whose rows have `stride` numbers."
     place = builder.add(builder.mul(line, stride), column)

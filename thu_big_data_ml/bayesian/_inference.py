@@ -129,7 +129,7 @@ class Inference:
     def sweep(self):
         "Update everything once; write the checkpoint if it is time."
         start, state, number = time.perf_counter(), self.model.state, len(self.history) + 1
-        bound = self.model.sweep()
+        bound = workers().share(self.model.sweep())  # processors may round in ways of their own
         if not np.isfinite(bound):
             raise FloatingPointError(
                 f"The bound is {bound} after {number} sweeps. Do the ratings differ by many powers "

@@ -217,10 +217,11 @@ class PrizeRatings:
         out, cells = self._left_out(indptr, "user")
         return _dates(np.delete(self.by_user.days[cells], out))
 
-    @property
-    def _kept(self) -> np.ndarray:
-        "Where the ratings stand in `by_user` that count."
-        return np.delete(np.arange(len(self.by_user.stars)), self.left_out[0])
+    def _kept(self, most: int | None = None) -> np.ndarray:
+        "Where the ratings stand in `by_user` that count, or the first so many of them."
+        out, n = self.left_out[0], len(self.by_user.stars)
+        stop = n if most is None else min(n, most + len(out))
+        return np.delete(np.arange(stop), out[: np.searchsorted(out, stop)])[:most]
 
     def _left_out(self, indptr: np.ndarray, by: str) -> tuple[np.ndarray, slice]:
         "Which ratings of some rows do not count, from the first of these on; and where all are."

@@ -8,10 +8,9 @@ __all__ = ['predict', 'recommend', 'nearest_of_all', 'parallel_config']
 # %% ../../nbs/distributed/dask.ipynb #n002
 import asyncio
 import copy
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,18 +21,25 @@ import pandas as pd
 from joblib import Memory
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix, vstack
-from tqdm import tqdm
 
-from .._cache import memory_of
-from .._compiling import get_num_threads, set_num_threads
-from .._parameters import path_of
-from ..data._sparse import blocks
+from ..data._sparse import blocks, rating_matrix
 from ..data.prize import PrizeRatings
+from thu_big_data_ml.distributed._cluster import (
+    File,
+    check_code,
+    client_of,
+    code_here,
+    few_threads,
+    file_or_value,
+    raise_in_words,
+    read_once,
+    results_of,
+    sent_to_stay,
+)
 from ..estimators._checkpoints import fingerprint, ratings_mark
-from ..estimators._saving import pack_model, version
+from ..estimators._saving import pack_model
 from ..estimators._watching import interest_of
 from ..estimators.contract import RatingEstimator
-from ..evaluation._rows import code_fingerprint
 from ..neighbors.similarity import nearest_users
 
 # %% ../../nbs/distributed/dask.ipynb #n005
@@ -52,42 +58,9 @@ def _users_a_block(n: int) -> int:
     return 64 * min(max(1, round(n / 64 / 64)), 16)
 
 # %% ../../nbs/distributed/dask.ipynb #n009
-def _itself(value):
-    "The value."
-    return value
-
-
-def _sent(client, value):
-    "A future of a value, which outlives the workers that hold it."
-    import dask
-
-    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
-        return client.submit(_itself, value, pure=False)
-
-
-@lru_cache(maxsize=2)
-def _opened(read: Callable, path: Path, stamp: tuple):
-    "What is in a file, read once by each process while the file is the same."
-    return read(path)
-
-
-def _read_once(read: Callable, given):
-    "What is given, or what `read` makes of the file whose path is given."
-    if not isinstance(given, Path):
-        return given
-    try:
-        found = given.stat()
-    except OSError:
-        raise FileNotFoundError(
-            f"{given} is not there for {_where()}; put it where every worker sees it, or give what "
-            "is in it."
-        ) from None
-    return _opened(read, given, (found.st_ino, found.st_size, found.st_mtime_ns))
-
-
-def _model_of(model: RatingEstimator | Path) -> RatingEstimator:
+def _model_of(model: RatingEstimator | File) -> RatingEstimator:
     "A model, or the one in a file."
-    return _read_once(RatingEstimator.load, model)
+    return read_once(RatingEstimator.load, model)
 
 
 def _read_matrix(path: Path) -> csr_matrix:
@@ -95,56 +68,15 @@ def _read_matrix(path: Path) -> csr_matrix:
     return PrizeRatings.open(path).matrix()
 
 
-def _path_or_value(given):
-    "A path as such, whatever else is given as it is."
-    return path_of(given) if isinstance(given, str | Path) else given
-
-
-def _where() -> str:
-    "Which worker this is."
-    from dask.distributed import get_worker
-
-    try:
-        return f"the worker {get_worker().address}"
-    except ValueError:
-        return "this process"
+def _given(client, model: RatingEstimator | File):
+    "What workers are given of a model: its file, or itself without what lists need."
+    if isinstance(model, File):
+        return model
+    model = copy.copy(model)
+    model._interest = None
+    return sent_to_stay(client, model)
 
 # %% ../../nbs/distributed/dask.ipynb #n011
-@lru_cache(maxsize=1)
-def _code() -> str:
-    "What tells this package's code from another; read once."
-    return f"{version()}, {code_fingerprint()}"
-
-
-def _check_code(code: str):
-    "`RuntimeError` where a worker has other code than the client."
-    if code != _code():
-        versions = [told.partition(",")[0] for told in (_code(), code)]
-        raise RuntimeError(
-            f"thu_big_data_ml is another one on {_where()} than on the client (versions "
-            f"{' and '.join(versions)}): install the same on all, and start the workers anew."
-        )
-
-
-@contextmanager
-def _few_threads() -> Iterator[None]:
-    "One thread for compiled loops, or what OMP_NUM_THREADS says: other tasks have the other cores."
-    before, told = get_num_threads(), os.environ.get("OMP_NUM_THREADS", "1")
-    set_num_threads(min(before, int(told) if told.isdecimal() else 1) or 1)
-    try:
-        yield
-    finally:
-        set_num_threads(before)
-
-
-def _do_block(work: Callable, given, block: tuple, key: dict, memory):
-    "One block, on a worker."
-    _check_code(key["code"])
-    remembered = memory_of(memory).cache(work, ignore=["given", "block"])
-    with _few_threads():
-        return remembered(key, given, block)
-
-
 def _predictions(key: dict, given, block: tuple) -> np.ndarray:
     "Predictions of a model before clipping, at `u`, `i` and dates."
     return _model_of(given)._answer(*block)[0]
@@ -162,89 +94,6 @@ def _mark(model: RatingEstimator) -> str:
     "A fingerprint of what a model has learned."
     arrays, told = pack_model(model)
     return f"{fingerprint(*arrays.values())} {told}"
-
-# %% ../../nbs/distributed/dask.ipynb #n013
-def _client_of(client: Any):
-    "The client given, or the one that is open; an error says what is missing."
-    try:
-        from dask.distributed import default_client
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "Dask is not installed here: pip install 'thu_big_data_ml[distributed]'."
-        ) from None
-    try:
-        client = default_client() if client is None else client
-    except ValueError:
-        raise ValueError(
-            "No client of Dask is open: dask.distributed.Client('HOST:8786') opens one to a "
-            "cluster, Client() one to the cores of this machine."
-        ) from None
-    if client.status != "running":
-        raise ConnectionError(f"The client of Dask is {client.status}; open another.")
-    return client
-
-
-def _in_words(error: BaseException, done: str = "") -> BaseException:
-    "What an error of the cluster means; errors of the work itself stay as they are."
-    from dask.distributed import CancelledError, KilledWorker
-    from distributed.comm import CommClosedError
-
-    if isinstance(error, KilledWorker):
-        return RuntimeError(
-            f"A task was on several workers that died{done}. Memory is the usual reason: look at "
-            "their logs, and give a worker more memory, or fewer threads."
-        )
-    if isinstance(error, CancelledError | CommClosedError):
-        return ConnectionError(f"The cluster is gone, or took the work back{done}: {error}")
-    if isinstance(error, ImportError) and "thu_big_data_ml" in str(error):
-        return RuntimeError(
-            f"A worker, or the scheduler, lacks this version of thu_big_data_ml{done} ({error}): "
-            "install the same on all."
-        )
-    return error
-
-
-def _given(client, model: RatingEstimator | Path):
-    "What workers are given of a model: its path, or itself without what lists need."
-    if isinstance(model, Path):
-        return model
-    model = copy.copy(model)
-    model._interest = None
-    return _sent(client, model)
-
-
-def _results(
-    client, work: Callable, given, mark: str, items: list[tuple], memory, verbose: bool
-) -> Iterator[tuple[int, Any]]:
-    "The number of each block and its result, as they come."
-    from dask.distributed import as_completed
-
-    numbers, done = {}, 0
-    try:
-        for number, item in enumerate(items):
-            key = dict(given=mark, block=_mark_of(item), code=_code())
-            task = client.submit(_do_block, work, given, item, key, memory, pure=False)
-            numbers[task] = number
-        with tqdm(total=len(items), unit="block", disable=not verbose) as bar:
-            for task, result in as_completed(list(numbers), with_results=True):
-                if task.cancelled():
-                    raise result
-                yield numbers[task], result
-                done += 1
-                bar.update()
-    except Exception as error:
-        told = f" ({done:,} of {len(items):,} blocks were done)"
-        raise _in_words(error, told) from error
-    finally:
-        if client.status == "running":
-            client.cancel(list(numbers))
-
-
-def _mark_of(item: tuple) -> str:
-    "A fingerprint of a block."
-    arrays = [part for part in item if isinstance(part, np.ndarray)]
-    rest = [part for part in item if not isinstance(part, np.ndarray)]
-    return f"{fingerprint(*arrays)} {rest}"
 
 # %% ../../nbs/distributed/dask.ipynb #n015
 def predict(
@@ -298,15 +147,15 @@ def predict(
     ...     bool((predict(model, data.test) == model.predict(data.test)).all())
     True
     """
-    client = _client_of(client)
-    model = _path_or_value(model)
+    client = client_of(client)
+    model = file_or_value(model)
     here = _model_of(model)
     u, i, dates = here._asked(X)
     places = _deal(u, _users_a_block(len(np.unique(u))))
     items = [(u[at], i[at], None if dates is None else dates[at]) for at in places]
     prediction, mark = np.empty(len(u)), "" if memory is None else _mark(here)
     ask = _predictions, _given(client, model), mark
-    for number, found in _results(client, *ask, items, memory, verbose):
+    for number, found in results_of(client, *ask, items, memory, verbose):
         prediction[places[number]] = found
     return np.clip(prediction, *here.rating_scale_)
 
@@ -365,23 +214,23 @@ def recommend(
     ...     recommend(model, model.user_ids_, n=3).equals(model.recommend(model.user_ids_, n=3))
     True
     """
-    client = _client_of(client)
-    model = _path_or_value(model)
+    client = client_of(client)
+    model = file_or_value(model)
     here = _model_of(model)
     users = here._users(user_id)
     ask = n, exclude_seen, date, by
     none = here.recommend(users[:0], *ask)  # which checks them all
-    interest = _sent(client, interest_of(here)) if by == "interest" else None
+    interest = sent_to_stay(client, interest_of(here)) if by == "interest" else None
     given, mark = (_given(client, model), interest), "" if memory is None else _mark(here)
     items = [(users[some], *ask) for some in blocks(len(users), 256)]
-    tables = dict(_results(client, _lists, given, mark, items, memory, verbose))
+    tables = dict(results_of(client, _lists, given, mark, items, memory, verbose))
     return pd.concat([tables[number] for number in sorted(tables)] or [none], ignore_index=True)
 
 # %% ../../nbs/distributed/dask.ipynb #n032
 def _nearest(key: dict, given, block: tuple) -> tuple:
     "The nearest users of some, as the arrays of a sparse matrix, which a memory can keep."
     users, options = block
-    S = nearest_users(_read_once(_read_matrix, given), users=users, verbose=False, **options)
+    S = nearest_users(read_once(_read_matrix, given), users=users, verbose=False, **options)
     return S.data, S.indices, S.indptr, S.shape
 
 
@@ -405,7 +254,7 @@ def nearest_of_all(
     ----------
     R : csr_matrix of shape (n_users, n_movies), str or Path
         Ratings, stored where observed, which are sent to each worker once; or the path of a store
-        that `read_prize` wrote, which each worker maps.
+        that `read_prize` wrote, whose matrix each worker makes once, eight bytes a rating.
     n_neighbors, metric, center, shrinkage, min_support : int, str, str, float, int
         As for `nearest_users`.
     client : dask.distributed.Client, optional
@@ -437,27 +286,31 @@ def nearest_of_all(
     >>> bool(abs(found - nearest_users(R, 5, verbose=False)).max() == 0)
     True
     """
-    client = _client_of(client)
-    given = _path_or_value(R)
-    here = _read_once(_read_matrix, given)
+    client = client_of(client)
+    given = file_or_value(R)
+    of_file = isinstance(given, File)
+    if not of_file:
+        given = rating_matrix(given)
+    n = len(read_once(PrizeRatings.open, given).user_ids) if of_file else given.shape[0]
     options = dict(n_neighbors=n_neighbors, metric=metric, center=center)
     options |= dict(shrinkage=shrinkage, min_support=min_support)
-    n = here.shape[0]
+    nobody = csr_matrix((1, 1), dtype=np.float32), np.arange(0)
+    nearest_users(nobody[0], users=nobody[1], verbose=False, **options)  # which checks them all
     items = [(np.arange(n)[some], options) for some in blocks(n, 8 * _users_a_block(n))]
-    mark = "" if memory is None else ratings_mark(here)
-    given = given if isinstance(given, Path) else _sent(client, given)
-    found = dict(_results(client, _nearest, given, mark, items, memory, verbose))
-    parts = (found[number] for number in sorted(found))
-    return vstack([csr_matrix(part[:3], part[3]) for part in parts], format="csr")
+    mark = given.end if of_file else "" if memory is None else ratings_mark(given)
+    given = given if of_file else sent_to_stay(client, given)
+    found = dict(results_of(client, _nearest, given, mark, items, memory, verbose))
+    parts = [csr_matrix(found[number][:3], found[number][3]) for number in sorted(found)]
+    return vstack([csr_matrix((0, n), dtype=np.float32), *parts], format="csr")
 
 # %% ../../nbs/distributed/dask.ipynb #n019
 def _do_fits(batch: Callable, code: str, **named):
     "A batch of joblib's on a worker; its error is its result, which joblib raises on the client."
     try:
-        _check_code(code)
+        check_code(code)
     except RuntimeError as error:
         return error
-    with _few_threads():
+    with few_threads():
         return batch(**named)
 
 
@@ -472,11 +325,11 @@ class _Lasting:
 
     async def scatter(self, value, **options):
         "A future of a value."
-        return _sent(self._client, value)
+        return sent_to_stay(self._client, value)
 
     def submit(self, batch, **options):
         "A future of a batch of fits."
-        return self._client.submit(partial(_do_fits, batch, _code()), **options)
+        return self._client.submit(partial(_do_fits, batch, code_here()), **options)
 
 
 def _backend(client) -> joblib.parallel.ParallelBackendBase:
@@ -531,8 +384,8 @@ def parallel_config(client: Any = None) -> Iterator[None]:
     >>> search.best_params_
     {'estimator__user_damping': 10}
     """
-    with joblib.parallel_config(_backend(_client_of(client))):
+    with joblib.parallel_config(_backend(client_of(client))):
         try:
             yield
         except Exception as error:
-            raise _in_words(error) from error
+            raise_in_words(error)

@@ -10,7 +10,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numba
 import torch
@@ -18,18 +17,14 @@ from joblib import cpu_count
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
-from .._array_files import DIGITS
+from .._compiling import threads_told
 from .._parameters import check_number
 from .._workers import Alone, by_torchrun, workers, working_in
-from ..data.prize import PrizeRatings
 from ._group import Group
-from ._meeting import Meeting, check_alike
-from ..estimators._checkpoints import beside, fingerprint
-from ..estimators._saving import version
+from ._meeting import Meeting, check_alike, facts_of
 from ..estimators._schema import Array, Part, learned_of
 from ..estimators._training_set import training_set
 from ..estimators.contract import RatingEstimator
-from ..evaluation._rows import code_fingerprint, plain_parameters, ratings_fingerprint
 from ..help import get_device
 
 # %% ../../nbs/distributed/torchrun.ipynb #n004
@@ -93,7 +88,7 @@ def fit(
         return estimator.fit(X, y, movies=movies)
     meeting = Meeting(float(timeout))
     with meeting.together(), _share_of_machine(estimator):
-        meeting.say("facts", _facts(estimator, X, y))
+        meeting.say("facts", facts_of(estimator, X, y))
         check_alike(meeting.hear("facts"))
         with meeting.group() as group, working_in(group):
             estimator.fit(X, y, movies=movies)
@@ -104,47 +99,13 @@ def fit(
     return estimator
 
 # %% ../../nbs/distributed/torchrun.ipynb #n006
-def _facts(estimator: RatingEstimator, X: object, y) -> dict:
-    "What all workers must have in common, by name."
-    parameters = plain_parameters(estimator)
-    path = parameters.pop("checkpoint", None)
-    parameters.pop("verbose", None)
-    if parameters.get("device"):
-        parameters["device"] = str(parameters["device"]).split(":")[0]
-    facts = {
-        "the version of thu_big_data_ml": version(),
-        "the code of thu_big_data_ml": code_fingerprint(),
-        "the class of the model": type(estimator).__name__,
-        **parameters,
-    }
-    if isinstance(X, PrizeRatings):
-        facts["the digest of the store"] = _end_of(X.path)
-        facts["the ratings left out"] = fingerprint(X.left_out[0])
-    else:
-        facts["the ratings"] = ratings_fingerprint(X, [0] if y is None else y)
-    if path is not None:
-        facts["the checkpoint"] = _end_of(path)
-        facts["the checkpoint of the second training"] = _end_of(beside(path, "refit"))
-    return facts
-
-
-def _end_of(path: str | Path) -> str | None:
-    "Size and digest of a file of arrays; None if it is not there."
-    if not Path(path).exists():
-        return None
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(-min(size, DIGITS), os.SEEK_END)
-        return f"{size:,} bytes, {file.read().decode(errors='replace')}"
-
-
 @contextmanager
 def _share_of_machine(estimator: RatingEstimator) -> Iterator[None]:
     "The GPU of this worker, if it uses one, and its share of the cores or OMP_NUM_THREADS."
-    rank, size = (int(os.environ.get(f"LOCAL_{name}", 1)) for name in ("RANK", "WORLD_SIZE"))
+    rank, size = (int(os.environ.get(f"LOCAL_{n}", k)) for n, k in (("RANK", 0), ("WORLD_SIZE", 1)))
     if get_device(getattr(estimator, "device", "cpu")) == "cuda":
         _take_gpu(rank, size)
-    told = int(os.environ.get("OMP_NUM_THREADS", "1").split(",")[0])  # torchrun says 1 by itself
+    told = threads_told()  # torchrun says 1 by itself
     n = told if told > 1 else max(1, cpu_count() // size)
     before = numba.get_num_threads(), torch.get_num_threads()
     numba.set_num_threads(min(n, before[0]))

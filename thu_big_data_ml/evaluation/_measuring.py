@@ -9,7 +9,8 @@ __all__ = ['learn', 'evaluate', 'check_models', 'check_data', 'check_frame', 'se
 import time as clock
 import traceback
 import warnings
-from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,17 +23,21 @@ from ..estimators.contract import RatingEstimator
 from ..metrics import mae, rmse_and_error
 
 # %% ../../nbs/evaluation/measuring.ipynb #n015
-def learn(model, train, fit: Callable | None = None) -> float:
-    "Fit a model by its own `fit`, or by `fit(model, X, y)`, and say how many seconds that took."
-    given = _given_to(model, train)
-    _rehearse(model, train)
+def learn(model, train, fit: Any = None) -> float:
+    """Fit a model by its own `fit`, or by `fit(model, X, y)`, and say how many seconds that took.
+
+    What comes before is done within `fit.together()`: several workers get ready together, or none.
+    """
+    with nullcontext() if fit is None else fit.together():
+        given = _given_to(model, train)
+        _rehearse(model, train)
     start = clock.perf_counter()
     model.fit(*given) if fit is None else fit(model, *given)
     return clock.perf_counter() - start
 
 
 def evaluate(
-    model, data: RatingData, fit: Callable | None = None
+    model, data: RatingData, fit: Any = None
 ) -> tuple[dict, np.ndarray]:  # a row of `compare`, and its predictions
     "Fit and score one model, see `learn`."
     X_test, y_test = data.test.drop(columns="rating"), data.test["rating"]
@@ -66,7 +71,7 @@ def _given_to(model, train) -> tuple:
             f"{need / 1e9:.2g} GB, where {free / 1e9:.2g} GB may be used ({limit}). Leave it out, "
             "or cut_subset makes a smaller set."
         )
-    return _given_to(model, train.frame(train._kept))
+    return _given_to(model, train.frame(train._kept()))
 
 
 def _check_prediction(prediction, n: int):
@@ -80,7 +85,7 @@ def _check_prediction(prediction, n: int):
 
 def _rehearse(model, train):
     "Fit a copy on a few ratings, to have everything compiled; checkpoints are left alone."
-    few = train.frame(train._kept[:100]) if isinstance(train, PrizeRatings) else train.head(100)
+    few = train.frame(train._kept(100)) if isinstance(train, PrizeRatings) else train.head(100)
     X, y = few.drop(columns="rating"), few["rating"]
     copy = clone(model, safe=False)
     names = copy.get_params() if hasattr(copy, "get_params") else ()

@@ -20,6 +20,7 @@ from thu_big_data_ml._compiling import (
     WORD,
     Row,
     Running,
+    all_done,
     kernel,
     threads_for,
     width_of,
@@ -68,7 +69,7 @@ def group_kernel(
     grouped_values,
 ):
     "A counting sort: how many ratings go to each row, where rows start, and there they go."
-    n_users = len(indptr) - 1
+    n_users, done = len(indptr) - 1, 0
     for u in prange(n_users):
         for e in range(indptr[u], indptr[u + 1]):
             starts[of_movies[indices[e]] * n_users + u + 1] += 1
@@ -81,6 +82,8 @@ def group_kernel(
             grouped_indices[at[group]] = indices[e]
             grouped_values[at[group]] = values[e]
             at[group] += 1
+        done += 1
+    all_done(done, n_users)
 
 
 @intrinsic

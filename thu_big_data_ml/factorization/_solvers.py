@@ -247,7 +247,9 @@ class ALS(Solver):
             for lam, bias_lam in zip(self.penalties[:2], self.penalties[2:])
         )
         als_half_sweep(self.sides[0], U, b_u, V, b_i, mean, **of_users)
-        minimum = als_half_sweep(self.sides[1], V, b_i, U, b_u, mean, **of_movies, shared=True)
+        of_movies |= dict(shared=True)
+        minimum = als_half_sweep(self.sides[1], V, b_i, U, b_u, mean, **of_movies)
+        minimum = workers().share(minimum)  # processors may round in ways of their own
         squares = minimum - sum(map(penalty_of, (V, b_i), self.penalties[1::2]))
         if squares < 1e-3 * self.most:  # the digits that were left may all be rounding
             squares = self.squares()
