@@ -30,7 +30,7 @@ from thu_big_data_ml import (
     synthetic_ratings,
 )
 from thu_big_data_ml.__main__ import main
-from thu_big_data_ml.distributed import torchrun
+from thu_big_data_ml.distributed import _meeting, torchrun
 from thu_big_data_ml.evaluation._experiment import result_files
 
 TRAIN = synthetic_ratings(90, 40, 1500, random_state=0).train
@@ -117,7 +117,7 @@ def test_what_differs_is_named_by_all(tmp_path, monkeypatch):
     ALSFactorization(n_factors=2, n_epochs=2, random_state=0, checkpoint=file).fit(TRAIN)
 
     def version(rank):
-        monkeypatch.setattr(torchrun, "version", lambda: ["0.6.0", "0.7.0"][rank])
+        monkeypatch.setattr(_meeting, "version", lambda: ["0.6.0", "0.7.0"][rank])
 
     cases = {
         "n_factors: 2 at rank 0, 3 at rank 1": lambda n: (ALSFactorization(n_factors=2 + n), TRAIN),
