@@ -314,3 +314,17 @@ def test_a_peer_whose_interpreter_is_missing_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(peers, "here", tmp_path)
     peer = peers.Peer("nobody", tmp_path / "split.npz", 1, 60, 60)
     assert "needs python9.9" in peer.error and not (tmp_path / ".environments").exists()
+
+
+def test_workers(tmp_path):
+    words = ["--percent", "0.1", "--passes", "3", "--models", "ALS", "--users", "150"]
+    words += ["--movies", "120", "--ratings", "4000", "--repeats", "1", "--work", str(tmp_path)]
+    found = run_apart("workers", tmp_path, *words, sizes=[])
+    well_formed(found, "workers")
+    one, two, half, killed, *of_dask = found["rows"]
+    assert one["ratings"] == two["ratings"] == killed["ratings"] > half["ratings"]
+    assert one["train_rmse"] == pytest.approx(two["train_rmse"], abs=2e-4)
+    assert killed["train_rmse"] == pytest.approx(two["train_rmse"], abs=1e-6)
+    assert one["megabytes_sent"] == 0 < two["megabytes_sent"]
+    assert [row["workers"] for row in of_dask] == [1, 2, 2]
+    assert all(row["equal"] for row in of_dask if not row["killed"])
