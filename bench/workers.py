@@ -64,7 +64,6 @@ def first_half(store: PrizeRatings) -> PrizeRatings:
 
 def work(model: str, passes: int, path: str, half: bool, checkpoint: str | None, kill_after: float):
     "Fit; the first worker prints what it took."
-    set_threads(1)
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", FIRST_START)
     if kill_after and os.environ["RANK"] == "1" and restarts == FIRST_START:
         threading.Timer(kill_after, os.kill, (os.getpid(), signal.SIGKILL)).start()
@@ -95,7 +94,8 @@ def fit_by(workers: int, **job) -> dict:
     start = time.perf_counter()
     words = ["-m", "torch.distributed.run", "--standalone", "--max-restarts", "1"]
     words = [*words, "--nproc-per-node", str(workers)] if workers > 1 else []
-    environment = os.environ | dict(WORK=json.dumps(job), OMP_NUM_THREADS="1")
+    set_threads(1)  # of each, by the environment
+    environment = os.environ | dict(WORK=json.dumps(job))
     done = subprocess.run(
         [sys.executable, *words, __file__], env=environment, capture_output=True, text=True
     )
