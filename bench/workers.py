@@ -22,10 +22,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from common import options, ratings, set_threads, show, spread, write
+from common import options, ratings, rehearsal, set_threads, show, spread, write
 
 from thu_big_data_ml import (
     ALSFactorization,
@@ -33,6 +35,7 @@ from thu_big_data_ml import (
     PrizeRatings,
     UserCF,
     VariationalFactorization,
+    synthetic_ratings,
 )
 from thu_big_data_ml.distributed import dask, torchrun
 from thu_big_data_ml.help import data_path
@@ -65,13 +68,15 @@ def first_half(store: PrizeRatings) -> PrizeRatings:
 def work(model: str, passes: int, path: str, half: bool, checkpoint: str | None, kill_after: float):
     "Fit; the first worker prints what it took."
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", FIRST_START)
-    if kill_after and os.environ["RANK"] == "1" and restarts == FIRST_START:
-        threading.Timer(kill_after, os.kill, (os.getpid(), signal.SIGKILL)).start()
     kind, parameters, of_passes = fits[model]
+    small = synthetic_ratings(*rehearsal).train
+    kind(**parameters, **{of_passes: 2}).fit(small)  # compiled
     store = PrizeRatings.open(path)
     store = first_half(store) if half else store
     sent, start, cpu = Counter(), time.perf_counter(), time.process_time()
     more = {of_passes: passes, "checkpoint": checkpoint}
+    if kill_after and os.environ["RANK"] == "1" and restarts == FIRST_START:
+        threading.Timer(kill_after, os.kill, (os.getpid(), signal.SIGKILL)).start()
     fitted = torchrun.fit(kind(**parameters, **more), store, bytes_sent=sent)
     if os.environ.get("RANK", "0") == "0":
         found = dict(
@@ -133,26 +138,36 @@ def by_torchrun_killed(path: Path, passes: int, whole: dict) -> dict:
 
 
 def by_dask(data, repeats: int) -> list[dict]:
-    "Rows of Dask."
+    "Rows of Dask; workers read the model from its file."
+    fitted = UserCF(device="cpu").fit(data.train)
+    pairs = data.test.drop(columns="rating")
+    here, rows = fitted.predict(pairs), []
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.npz"
+        fitted.save(file)
+        for workers in (1, 2):
+            with cluster_of(workers) as client:
+                ask = partial(dask.predict, file, pairs, client=client)
+                equal = bool((ask() == here).all())  # and the model is read
+                told = dict(axis="dask", model="user-based CF", workers=workers, ratings=len(pairs))
+                seconds = [timed(ask) for _ in range(repeats)]
+                rows.append(told | dict(killed=0, equal=equal) | spread(seconds))
+                show(rows[-1])
+                if workers == 2:
+                    rows.append(told | killed_in_dask(client, ask, rows[-1]))
+                    show(rows[-1])
+    return rows
+
+
+@contextmanager
+def cluster_of(workers: int):
+    "A client of workers on this machine, a thread each."
     from dask.distributed import LocalCluster
 
-    model = UserCF(device="cpu").fit(data.train)
-    pairs = data.test.drop(columns="rating")
-    here, rows = model.predict(pairs), []
-    for workers in (1, 2):
-        where = dict(n_workers=workers, threads_per_worker=1, host="127.0.0.1")
-        with LocalCluster(**where, dashboard_address=":0") as cluster, cluster.get_client() as to:
-            dask.predict(model, pairs.iloc[:5_000], client=to)  # compiled
-            seconds = [timed(dask.predict, model, pairs, client=to) for _ in range(repeats)]
-            told = dict(axis="dask", model="user-based CF", workers=workers, ratings=len(pairs))
-            equal = bool((dask.predict(model, pairs, client=to) == here).all())
-            rows.append(told | dict(killed=0, equal=equal) | spread(seconds))
-            show(rows[-1])
-            if workers == 2:
-                found = killed_in_dask(to, lambda: dask.predict(model, pairs, client=to), rows[-1])
-                rows.append(told | found)
-                show(rows[-1])
-    return rows
+    set_threads(1)  # of each, by the environment
+    where = dict(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0")
+    with LocalCluster(**where) as cluster, cluster.get_client() as client:
+        yield client
 
 
 def killed_in_dask(client, predict, whole: dict) -> dict:
