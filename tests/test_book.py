@@ -1,0 +1,225 @@
+"The book: the filter that makes pages of notebooks and, where Quarto is, the rendered pages."
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(root / "assets"))
+
+import book_filter
+
+notebooks = sorted((root / "nbs").rglob("[!.]*.ipynb"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(root))
+
+
+def notebook(*sources: str, kind: str = "chapter") -> dict:
+    "A notebook of a title and some cells with code."
+    head = {"cell_type": "markdown", "id": "head", "metadata": {}}
+    head["source"] = f"# Title\n\n> Summary.\n\n*A {kind}.*\n"
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [code | {"id": f"c{n}", "source": source} for n, source in enumerate(sources)]
+    return {"cells": [head, *cells], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def filtered(*sources: str, kind: str = "chapter") -> list[dict]:
+    "The cells of its page, but for the title."
+    return book_filter.page(notebook(*sources, kind=kind))["cells"][1:]
+
+
+def only(cells: list[dict], format: str) -> str:
+    "What Markdown shows in one format alone."
+    text = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    blocks = rf'::: {{\.content-visible when-format="{format}"}}(.*?)\n:::(?=\n|$)'
+    return "\n".join(re.findall(blocks, text, re.S))
+
+
+scale = '''def scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float:
+    """Multiply ``x`` by `by`, where *by* is a_b and costs $5 | <6>.
+
+    It is x * y * z.
+
+    Parameters
+    ----------
+    x : float
+        A number; ``**kwargs`` and *args are not taken.
+    by, deep : {"one", "two"}, default "one"
+        How.
+
+    Returns
+    -------
+    float
+        The product.
+
+    Raises
+    ------
+    ValueError
+        Never.
+
+    References
+    ----------
+    Euclid, *Elements*, https://example.org/a_b.
+
+    Examples
+    --------
+    >>> scale(2)
+    4
+    """
+    # at once
+    return _times(x, by)
+
+
+def _times(x, y):
+    "The product."
+    return x * y'''
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "#| default_exp data.ratings",
+        "import numpy as np\n\n# and\nfrom scipy import sparse",
+        "#| export\nimport numpy as np",
+        "#| hide\nprint(1)",
+        "",
+    ],
+)
+def test_a_page_has_no_imports_and_nothing_hidden(source):
+    assert filtered(source) == []
+
+
+def test_marks_of_nbdev_go_and_those_of_quarto_stay():
+    (cell,) = filtered('#| slow\n#| label: fig-a\n#| eval: false\n#| fig-cap: "A"\nplot(1)')
+    assert cell["source"] == '#| label: fig-a\n#| fig-cap: "A"\nplot(1)'
+    head = book_filter.page(notebook())["cells"][0]
+    assert head["source"].split() == ["#", "Title", ">", "Summary."]
+
+
+@pytest.mark.parametrize("kind", ["chapter", "machine room"])
+def test_formulas_are_shown_without_docstrings(kind):
+    shown, below = filtered(f"#| exports\n{scale}", kind=kind)
+    assert shown["source"].splitlines() == [
+        "def scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float:",
+        "    # at once",
+        "    return _times(x, by)",
+        "",
+        "",
+        "def _times(x, y):",
+        "    return x * y",
+    ]
+    assert only([below], "html") and not only([below], "typst")
+    assert "Source" not in below["source"]
+
+
+def test_what_is_left_of_a_class_without_its_docstring():
+    (shown, _) = filtered(
+        '#| exports\nclass A(B):\n    "An A."\n\n\nclass C(B):\n    "C."\n\n    x = 1'
+    )
+    assert shown["source"] == "class A(B):\n    ...\n\n\nclass C(B):\n    x = 1"
+
+
+def test_the_documentation_of_a_function():
+    page = only(filtered(f"#| export\n{scale}"), "html")
+    for text in (
+        '<details class="doc" id="doc-scale">',
+        r"[Multiply `x` by `by`, where *by* is a\_b and costs \$5 \| \<6\>.]{.doc-summary}",
+        "scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float",
+        r"It is x \* y \* z.",
+        "`x` [float]{.doc-type}\n:   A number; `**kwargs` and \\*args are not taken.",
+        r"`deep` [\"one\", \"two\", default \"one\"]{.doc-type}",
+        "[float]{.doc-type}\n:   The product.",
+        "[ValueError]{.doc-type}\n:   Never.",
+        "Euclid, *Elements*, <https://example.org/a_b>.",
+        "````python\n>>> scale(2)\n4\n````",
+        "<summary>Source of `_times`</summary>",
+    ):
+        assert text in page, text
+    assert page.count("<details") == page.count("</details>") == 3
+
+
+def test_the_documentation_of_a_class():
+    source = """class Box(Base):
+    "Holds things."
+
+    def __init__(self, size=1):
+        self.size = size
+
+    def put(
+        self,
+        thing: object,  # what is put, `None` is nothing
+        *,
+        # in grams, or
+        # in pounds
+        weight: float = 1.0,
+    ) -> int:  # how many there are
+        "Put a thing into it."
+
+    @property
+    def full(self):
+        "Whether there is no room."
+
+    def _shake(self):
+        "Not public."
+"""
+    page = only(filtered(f"#| export\n{source}"), "html")
+    assert "Box(size=1)" in page and "`full` [Whether there is no room.]" in page
+    assert "`thing` [object]{.doc-type}\n:   what is put, `None` is nothing" in page
+    assert "`weight` [float]{.doc-type}\n:   in grams, or in pounds" in page
+    assert "[int]{.doc-type}\n:   how many there are" in page
+    assert "Not public" not in page.partition("<summary>Source")[0]
+
+
+def test_the_pdf_has_a_line_for_each_name_of_a_machine_room():
+    rooms = only(filtered(f"#| export\n{scale}", kind="machine room"), "typst")
+    assert rooms.strip().startswith("- `scale(x, by=2, *others, deep=False)`: Multiply `x` by")
+    assert len(rooms.strip().splitlines()) == 1
+    assert not only(filtered(f"#| export\n{scale}"), "typst")
+
+
+def test_outputs_of_exporting_cells_stay():
+    book = notebook("#| export\nx = 1")
+    book["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "1"}]
+    *_, last = book_filter.page(book)["cells"]
+    assert last["source"].startswith("#| echo: false\n") and last["outputs"]
+
+
+def test_the_filter_is_a_program(tmp_path):
+    given = json.dumps(notebook(f"#| export\n{scale} # Zoë"), ensure_ascii=False)
+    command = [sys.executable, root / "assets" / "book_filter.py"]
+    done = subprocess.run(command, input=given.encode(), capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    assert json.loads(done.stdout.decode()) == book_filter.page(json.loads(given))
+
+
+def docstrings(source: str) -> list[str]:
+    nodes = ast.walk(ast.parse(source))
+    return [ast.get_docstring(n) for n in nodes if isinstance(n, book_filter.Definition)]
+
+
+def test_every_notebook_is_a_page():
+    start = time.process_time()
+    pages = {path: book_filter.page(json.loads(path.read_text())) for path in notebooks}
+    assert time.process_time() - start < 10
+    for path, page in pages.items():
+        exported = {
+            cell["id"]
+            for cell in json.loads(path.read_text())["cells"]
+            if re.search(r"^#\| *exports\b", "".join(cell["source"]), re.M)
+        }
+        outputs = json.dumps([cell.get("outputs") for cell in page["cells"]])
+        text = json.dumps(page)
+        assert not re.search(r"#\| *(export|default_exp|hide|slow|cuda)", text), name_of(path)
+        assert not re.search(r"Traceback|Warning:|/site-packages/", outputs), name_of(path)
+        assert text.count("<details") == text.count("</details>"), name_of(path)
+        for cell in page["cells"]:
+            if cell["id"] in exported and cell["cell_type"] == "code":
+                assert not any(docstrings(cell["source"])), f"{name_of(path)} {cell['id']}"
