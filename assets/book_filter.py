@@ -22,6 +22,7 @@ import sys
 import textwrap
 import tokenize
 from functools import cache
+from pathlib import Path
 
 import griffe
 
@@ -346,22 +347,43 @@ def code_cells(cell: dict, source: str, room: bool) -> list[dict]:
     return [*after, *quiet]
 
 
-def page(notebook: dict) -> dict:
+def prose_cell(cell: dict, text: str, room: bool, path: str) -> dict:
+    """A cell with text; the PDF learns below the title which notebook it is.
+
+    The sections of a machine room stand in no table of contents of the PDF.
+    """
+    place = f'\\1\n\n```{{=typst}}\n#page-of("{path}")\n```\n'
+    text = kind_line.sub("", text)
+    text = re.sub(r"\A(# .+)\n", place, text) if path else text
+    if room:
+        text = re.sub(r"^(##+ [^\n{]+)$", r"\1 {.unlisted}", text, flags=re.M)
+    return cell | {"source": text}
+
+
+def page(notebook: dict, path: str = "") -> dict:
     "The notebook that Quarto is to render."
     texts = ["".join(cell["source"]) for cell in notebook["cells"]]
-    kinds = [found[1] for text in texts[:1] if (found := kind_line.search(text))]
+    room = any(found[1] == "machine room" for found in map(kind_line.search, texts[:1]) if found)
     cells = []
     for cell, text in zip(notebook["cells"], texts, strict=True):
         if cell["cell_type"] == "code":
-            cells += code_cells(cell, text, kinds == ["machine room"])
+            cells += code_cells(cell, text, room)
         else:
-            cells.append(cell | {"source": kind_line.sub("", text)})
+            cells.append(prose_cell(cell, text, room, path))
     for number, cell in enumerate(cells):
         cell.setdefault("id", f"documentation-{number}")
     return notebook | {"cells": cells}
 
 
+def path_of(text: str) -> str:
+    "The file in this folder that has this text, from the root of the book; Quarto says no names."
+    here, root = Path().resolve(), Path(__file__).resolve().parents[1]
+    same = [path for path in here.glob("*.ipynb") if path.read_text(encoding="utf-8") == text]
+    return same[0].relative_to(root).as_posix() if same and here.is_relative_to(root) else ""
+
+
 if __name__ == "__main__":
     sys.stdin.reconfigure(encoding="utf-8")
     sys.stdout.reconfigure(encoding="utf-8")
-    json.dump(page(json.load(sys.stdin)), sys.stdout, ensure_ascii=False)
+    given = sys.stdin.read()
+    json.dump(page(json.loads(given), path_of(given)), sys.stdout, ensure_ascii=False)

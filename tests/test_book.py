@@ -15,6 +15,8 @@ sys.path.insert(0, str(root / "assets"))
 
 import book_filter
 
+import thu_big_data_ml
+
 notebooks = sorted((root / "nbs").rglob("[!.]*.ipynb"))
 
 
@@ -102,6 +104,8 @@ def test_marks_of_nbdev_go_and_those_of_quarto_stay():
     assert cell["source"] == '#| label: fig-a\n#| fig-cap: "A"\nplot(1)'
     head = book_filter.page(notebook())["cells"][0]
     assert head["source"].split() == ["#", "Title", ">", "Summary."]
+    head = book_filter.page(notebook(), "nbs/a.ipynb")["cells"][0]
+    assert head["source"].startswith('# Title\n\n```{=typst}\n#page-of("nbs/a.ipynb")\n```\n\n> ')
 
 
 @pytest.mark.parametrize("kind", ["chapter", "machine room"])
@@ -223,3 +227,27 @@ def test_every_notebook_is_a_page():
         for cell in page["cells"]:
             if cell["id"] in exported and cell["cell_type"] == "code":
                 assert not any(docstrings(cell["source"])), f"{name_of(path)} {cell['id']}"
+
+
+def index_of_functions() -> str:
+    "What the page of all public names stores."
+    cells = json.loads((root / "nbs" / "functions.ipynb").read_text())["cells"]
+    (cell,) = (cell for cell in cells if cell["cell_type"] == "code")
+    names = {}
+    code = ast.parse("".join(cell["source"]))
+    exec(compile(code, "functions.ipynb", "exec"), names)
+    (output,) = cell["outputs"]
+    assert "".join(output["data"]["text/markdown"]) == names["page"], "run nbs/functions.ipynb"
+    return names["page"]
+
+
+def test_the_page_of_functions_is_of_today(monkeypatch):
+    monkeypatch.chdir(root)
+    rows = re.findall(r"^\| \[`([\w.]+)`\]\((\S+)#(\S+)\)", index_of_functions(), re.M)
+    names = {name for name, *_ in rows}
+    public = {n for n in thu_big_data_ml.__all__ if callable(getattr(thu_big_data_ml, n))}
+    assert {n for n in names if "." not in n} == public and len(names) == len(rows)
+    assert any(name.startswith("dask.") for name in names)
+    for _, path, anchor in rows:
+        page = book_filter.page(json.loads((root / "nbs" / path).read_text()))
+        assert f'id=\\"{anchor}\\"' in json.dumps(page), anchor
