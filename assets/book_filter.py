@@ -30,6 +30,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 mark = re.compile(r"^#\|[ \t]*([\w-]+)(?=([ \t]*:)?)[^\n]*\n?", re.M)
 kind_line = re.compile(r"^\*An? (chapter|machine room|appendix)\.\*\n*", re.M)
+marked = re.compile(  # in a docstring: reStructuredText's code and emphasis, a formula, an address
+    r"``(.+?)``|`([^`]+)`|(?<![\w*])\*(?! )([^*]+)(?<! )\*(?![\w*])"
+    r"|(\$(?! )[^$`]+(?<! )\$(?!\d))|(https?://[^\s,;)]*[^\s,;.)])"
+)
 
 
 # Markdown of docstrings
@@ -47,18 +51,15 @@ def code(text: str) -> str:
 
 
 def inline(text: str) -> str:
-    "A paragraph of a docstring: code and emphasis as reStructuredText has them, the rest as it is."
-    parts = re.compile(
-        r"``(.+?)``|`([^`]+)`|(?<![\w*])\*(?! )([^*]+)(?<! )\*(?![\w*])|(https?://[^\s,;)]*[^\s,;.)])"
-    )
+    "A paragraph of a docstring: code, emphasis, formulas and addresses; the rest as it stands."
     found, end = [], 0
-    for part in parts.finditer(text):
+    for part in marked.finditer(text):
         found.append(escaped(text[end : part.start()]))
-        literal, name, emphasis, address = part.groups()
+        literal, name, emphasis, formula, address = part.groups()
         if literal or name:
             found.append(code(literal or name))
         else:
-            found.append(f"*{escaped(emphasis)}*" if emphasis else f"<{address}>")
+            found.append(f"*{escaped(emphasis)}*" if emphasis else formula or f"<{address}>")
         end = part.end()
     return "".join(found) + escaped(text[end:])
 

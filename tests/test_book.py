@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -48,7 +50,7 @@ def only(cells: list[dict], format: str) -> str:
 scale = '''def scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float:
     """Multiply ``x`` by `by`, where *by* is a_b and costs $5 | <6>.
 
-    It is x * y * z.
+    It is x * y * z, and $x_i | y$.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ def test_the_documentation_of_a_function():
         '<details class="doc" id="doc-scale">',
         r"[Multiply `x` by `by`, where *by* is a\_b and costs \$5 \| \<6\>.]{.doc-summary}",
         "scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float",
-        r"It is x \* y \* z.",
+        r"It is x \* y \* z, and $x_i | y$.",
         "`x` [float]{.doc-type}\n:   A number; `**kwargs` and \\*args are not taken.",
         r"`deep` [\"one\", \"two\", default \"one\"]{.doc-type}",
         "[float]{.doc-type}\n:   The product.",
@@ -251,3 +253,138 @@ def test_the_page_of_functions_is_of_today(monkeypatch):
     for _, path, anchor in rows:
         page = book_filter.page(json.loads((root / "nbs" / path).read_text()))
         assert f'id=\\"{anchor}\\"' in json.dumps(page), anchor
+
+
+# Rendered
+
+
+needs_quarto = pytest.mark.skipif(shutil.which("quarto") is None, reason="quarto is not on PATH")
+widths = (1400, 380)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    "The book, rendered from a copy; some minutes."
+    copy = tmp_path_factory.mktemp("book")
+    for name in ("_quarto.yml", "settings.ini", *(page.name for page in root.glob("*.qmd"))):
+        shutil.copy(root / name, copy)
+    for name in ("assets", "nbs", "thu_big_data_ml"):
+        shutil.copytree(root / name, copy / name)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"QUARTO_PYTHON": sys.executable, "PATH": path}
+    done = subprocess.run(
+        ["quarto", "render"], cwd=copy, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return copy / "_docs"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    "Debian's chromium, or Chrome under another name, driven by Playwright."
+    driver = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    if not (found := next(filter(None, map(shutil.which, names)), None)):
+        pytest.skip("no chromium on PATH")
+    with driver.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+def open_page(browser, path: Path, width: int, scheme: str = "light") -> tuple:
+    "A page opened from disk, what it asked of the network, and what it said on the console."
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page, asked, said = context.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda text: said.append(text.text) if text.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.goto(path.as_uri(), wait_until="load")
+    return page, [url for url in asked if not re.match("file:|data:|blob:|about:", url)], said
+
+
+@needs_quarto
+def test_every_page_is_there_and_loads_nothing_from_the_network(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) == len(notebooks) + len(list(root.glob("*.qmd")))
+    assert (site / "assets" / "plotly.min.js").exists()
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        loaded = r"<(script|img|iframe)[^>]+src=\"https?:|<link[^>]+stylesheet[^>]+href=\"https?:"
+        assert not re.search(loaded, text), path
+        assert 'type="module"' not in text and "Traceback" not in text, path
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(@import|url\()\s*[\"']?https?:", path.read_text()), path
+
+
+@needs_quarto
+@pytest.mark.parametrize("width", widths)
+def test_pages_open_from_disk(site, browser, width):
+    wrong = {}
+    for path in sorted(site.rglob("*.html")):
+        page, asked, said = open_page(browser, path, width)
+        wide = page.evaluate("document.documentElement.scrollWidth") - width
+        drawn = page.evaluate(
+            "[...document.querySelectorAll('.plotly-graph-div')]"
+            ".every(figure => figure.querySelector('.main-svg'))"
+        )
+        if asked or said or wide > 0 or not drawn:
+            wrong[str(path.relative_to(site))] = (asked, said, wide, drawn)
+        page.context.close()
+    assert not wrong
+
+
+@needs_quarto
+@pytest.mark.parametrize("width", widths)
+def test_search_finds_a_word_from_disk(site, browser, width):
+    page, asked, said = open_page(browser, site / "nbs" / "metrics.html", width)
+    if width < 1000:
+        page.click(".quarto-search-button")
+    else:
+        page.click(".aa-Input")
+    page.keyboard.type("calibration")
+    page.wait_for_selector(".aa-Panel a[href*='metrics.html']")
+    assert not asked and not said
+    page.context.close()
+
+
+@needs_quarto
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(site, browser, scheme):
+    paths = subprocess.run(["quarto", "--paths"], capture_output=True, text=True).stdout.split()
+    axe = [file for path in paths for file in Path(path).glob("formats/html/axe/axe.min.js")]
+    if not axe:
+        pytest.skip("this quarto has no axe")
+    listed = re.findall(r"nbs/\S+\.ipynb", (root / "_quarto.yml").read_text())
+    chosen = ["index", "glossary", *(name[:-6] for name in listed[:9]), "nbs/functions"]
+    wrong = {}
+    for name in [*chosen, "nbs/data/layouts", "nbs/bayesian/gibbs"]:
+        page, *_ = open_page(browser, site / f"{name}.html", widths[0], scheme)
+        page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+        page.add_script_tag(path=axe[0])
+        for found in page.evaluate("axe.run()")["violations"]:
+            places = [node["target"] for node in found["nodes"]]
+            wrong.setdefault(found["id"], []).append((name, len(places), places[:2]))
+        page.context.close()
+    assert not wrong
+
+
+@needs_quarto
+@pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="poppler is not on PATH")
+def test_the_pdf(site):
+    (pdf,) = site.glob("*.pdf")
+
+    def told(*command):
+        done = subprocess.run([*command, pdf], capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    pages = next(int(line.split()[1]) for line in told("pdfinfo") if line.startswith("Pages:"))
+    assert len(notebooks) < pages < 400
+    fonts = [line.split()[-5] for line in told("pdffonts")[2:]]
+    assert fonts and set(fonts) == {"yes"}, "a font is not embedded"
+    code = [cell for path in notebooks for cell in json.loads(path.read_text())["cells"]]
+    figures = sum("image/png" in out.get("data", {}) for c in code for out in c.get("outputs", []))
+    assert len(told("pdfimages", "-list")) - 2 >= figures
+    text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True).stdout
+    assert "\ufffd" not in text and "\\_" not in text.partition("Contents")[0]
