@@ -16,6 +16,7 @@ root = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(root / "assets"))
 
 import book_filter
+import stay_offline
 
 import thu_big_data_ml
 
@@ -253,6 +254,33 @@ def test_the_page_of_functions_is_of_today(monkeypatch):
     for _, path, anchor in rows:
         page = book_filter.page(json.loads((root / "nbs" / path).read_text()))
         assert f'id=\\"{anchor}\\"' in json.dumps(page), anchor
+
+
+# After rendering
+
+
+page_of_quarto = """<head>
+<script src="../site_libs/quarto-html/quarto.js" type="module"></script>
+<script src="../site_libs/quarto-html/tabsets/tabsets.js" type="module"></script>
+<script src="../assets/plotly.min.js"></script>
+<script src="https://cdn.jsdelivr.net/npm/requirejs@2.3.6/require.min.js" integrity="x"></script>
+</head><body>text</body>"""
+
+
+def test_a_page_has_plain_scripts_of_its_own():
+    plain = '<head>\n<script src="../site_libs/quarto-html/quarto.js" defer></script>\n'
+    assert stay_offline.plain_page(page_of_quarto) == plain + "</head><body>text</body>"
+    figure = page_of_quarto.replace("text<", "Plotly.newPlot()<")
+    assert "plotly.min.js" in stay_offline.plain_page(figure)
+
+
+def test_scripts_of_another_quarto_are_refused(tmp_path):
+    script = tmp_path / "site_libs" / "quarto-search" / "quarto-search.js"
+    script.parent.mkdir(parents=True)
+    script.write_text("await download(x)")
+    (tmp_path / "search.json").write_text("[]")
+    with pytest.raises(SystemExit, match="they have changed"):
+        stay_offline.plain_search(tmp_path)
 
 
 # Rendered
