@@ -1,5 +1,5 @@
 // Figures as wide as the page allows; what scrolls can be reached from the keyboard; a link to a
-// folded documentation opens it.
+// folded documentation opens it; a long part of the book is folded in the sidebar of other parts.
 if (window.Plotly) {
   const draw = Plotly.newPlot;
   Plotly.newPlot = (place, data, layout, config) => {
@@ -21,6 +21,18 @@ function openTarget() {
   if (target?.matches("details")) target.open = true;
 }
 
+function foldLongParts() {
+  for (const list of document.querySelectorAll("#quarto-sidebar ul.sidebar-section.show")) {
+    if (list.children.length < 20 || list.querySelector(".active")) continue;
+    list.classList.remove("show");
+    for (const opener of document.querySelectorAll(`[data-bs-target="#${list.id}"]`)) {
+      opener.classList.add("collapsed");
+      opener.setAttribute("aria-expanded", "false");
+    }
+  }
+}
+
+document.addEventListener("DOMContentLoaded", foldLongParts);
 window.addEventListener("load", reachScrollable);
 window.addEventListener("resize", reachScrollable);
 window.addEventListener("load", openTarget);
