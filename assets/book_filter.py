@@ -319,8 +319,11 @@ def documentation_cells(source: str, shown: bool, lines: bool) -> list[dict]:
     public = [node for node in tree.body if is_public(node)]
     html = [part for node in public for part in documented(node, source, shown)]
     html += [] if shown else helpers(tree, source)
+    places = [f'#metadata("{node.name}") <doc-{node.name}>' for node in public]  # for links
     names = [f"- {code(signature(n, source, False))}: {summary(n)}" for n in public if lines]
-    parts = [*only_in("html", html), *only_in("typst", ["\n".join(names)] if names else [])]
+    typst = ["\n".join(["```{=typst}", *places, "```"])] * bool(places)
+    typst += ["\n".join(names)] if names else []
+    parts = [*only_in("html", html), *only_in("typst", typst)]
     cell = {"cell_type": "markdown", "metadata": {}, "source": "\n\n".join(parts)}
     return [cell] if parts else []
 
@@ -373,6 +376,7 @@ def page(notebook: dict, path: str = "") -> dict:
             cells.append(prose_cell(cell, text, room, path))
     for number, cell in enumerate(cells):
         cell.setdefault("id", f"documentation-{number}")
+        cell["source"] = cell["source"].splitlines(keepends=True)  # Quarto reads no other form
     return notebook | {"cells": cells}
 
 

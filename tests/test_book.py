@@ -38,7 +38,13 @@ def notebook(*sources: str, kind: str = "chapter") -> dict:
 
 def filtered(*sources: str, kind: str = "chapter") -> list[dict]:
     "The cells of its page, but for the title."
-    return book_filter.page(notebook(*sources, kind=kind))["cells"][1:]
+    return cells_of(notebook(*sources, kind=kind))[1:]
+
+
+def cells_of(book: dict, path: str = "") -> list[dict]:
+    "The cells of a page, the source of each in one piece."
+    cells = book_filter.page(book, path)["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells]
 
 
 def only(cells: list[dict], format: str) -> str:
@@ -105,9 +111,9 @@ def test_a_page_has_no_imports_and_nothing_hidden(source):
 def test_marks_of_nbdev_go_and_those_of_quarto_stay():
     (cell,) = filtered('#| slow\n#| label: fig-a\n#| eval: false\n#| fig-cap: "A"\nplot(1)')
     assert cell["source"] == '#| label: fig-a\n#| fig-cap: "A"\nplot(1)'
-    head = book_filter.page(notebook())["cells"][0]
+    head = cells_of(notebook())[0]
     assert head["source"].split() == ["#", "Title", ">", "Summary."]
-    head = book_filter.page(notebook(), "nbs/a.ipynb")["cells"][0]
+    head = cells_of(notebook(), "nbs/a.ipynb")[0]
     assert head["source"].startswith('# Title\n\n```{=typst}\n#page-of("nbs/a.ipynb")\n```\n\n> ')
 
 
@@ -123,7 +129,7 @@ def test_formulas_are_shown_without_docstrings(kind):
         "def _times(x, y):",
         "    return x * y",
     ]
-    assert only([below], "html") and not only([below], "typst")
+    assert only([below], "html") and "- `" not in only([below], "typst")
     assert "Source" not in below["source"]
 
 
@@ -187,15 +193,18 @@ def test_the_documentation_of_a_class():
 
 def test_the_pdf_has_a_line_for_each_name_of_a_machine_room():
     rooms = only(filtered(f"#| export\n{scale}", kind="machine room"), "typst")
-    assert rooms.strip().startswith("- `scale(x, by=2, *others, deep=False)`: Multiply `x` by")
-    assert len(rooms.strip().splitlines()) == 1
-    assert not only(filtered(f"#| export\n{scale}"), "typst")
+    link = '```{=typst}\n#metadata("scale") <doc-scale>\n```'
+    assert rooms.strip().startswith(link)
+    line = rooms.strip().removeprefix(link).strip()
+    assert line.startswith("- `scale(x, by=2, *others, deep=False)`: Multiply `x` by")
+    assert len(line.splitlines()) == 1
+    assert only(filtered(f"#| export\n{scale}"), "typst").strip() == link
 
 
 def test_outputs_of_exporting_cells_stay():
     book = notebook("#| export\nx = 1")
     book["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "1"}]
-    *_, last = book_filter.page(book)["cells"]
+    *_, last = cells_of(book)
     assert last["source"].startswith("#| echo: false\n") and last["outputs"]
 
 
@@ -229,7 +238,7 @@ def test_every_notebook_is_a_page():
         assert text.count("<details") == text.count("</details>"), name_of(path)
         for cell in page["cells"]:
             if cell["id"] in exported and cell["cell_type"] == "code":
-                assert not any(docstrings(cell["source"])), f"{name_of(path)} {cell['id']}"
+                assert not any(docstrings("".join(cell["source"]))), f"{name_of(path)} {cell['id']}"
 
 
 def index_of_functions() -> str:
