@@ -181,33 +181,3 @@ def test_the_import_line_of_the_original_notebook():
         "load_ratings",
     ):
         assert name in names
-
-
-@pytest.mark.skipif(shutil.which("quarto") is None, reason="quarto is not on PATH")
-def test_the_book_renders_and_stays_offline(tmp_path):
-    copy = tmp_path / "book"
-    copy.mkdir()
-    for name in ("_quarto.yml", "settings.ini", *(page.name for page in root.glob("*.qmd"))):
-        shutil.copy(root / name, copy)
-    for name in ("assets", "nbs", "thu_big_data_ml"):
-        shutil.copytree(root / name, copy / name)
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        ["quarto", "render"],
-        cwd=copy,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"QUARTO_PYTHON": sys.executable, "PATH": path},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (
-        list((copy / "_docs").glob("*.pdf"))
-        and (copy / "_docs" / "assets" / "plotly.min.js").exists()
-    )
-    pages = list((copy / "_docs").rglob("*.html"))
-    notebooks = list((root / "nbs").rglob("*.ipynb"))
-    assert len(pages) == len(notebooks) + len(list(root.glob("*.qmd")))
-    for page in pages:
-        text = page.read_text(encoding="utf-8")
-        assert not re.search(r"<(script|link)[^>]+(src|href)=\"https?:", text), page
-        assert not re.search(r"Traceback|Warning:|/site-packages/", text), page

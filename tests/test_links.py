@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,25 +67,3 @@ def test_a_notebook_opens_with_its_title_and_has_one(path):
     first, *rest = cells_of(path, "markdown")
     assert re.match(r"# \S.*\n\n> \S", first)
     assert not any(re.search(r"^# ", text, re.M) for text in rest)
-
-
-def test_every_notebook_passes_the_filter_of_the_book(tmp_path):
-    "What Quarto asks of nbdev for each page, in one process; it runs the cells that define names."
-    code = """if True:
-        import os, sys
-        from pathlib import Path
-        from nbdev.cli import nbdev_filter
-        for number, name in enumerate(sys.argv[2:]):
-            path = Path(name)
-            os.chdir(path.parent)
-            page = nbdev_filter(path.read_text(encoding="utf-8"), printit=False)
-            Path(sys.argv[1], f"{number}.json").write_text(page, encoding="utf-8")"""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, tmp_path, *notebooks],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    for number, path in enumerate(notebooks):
-        page = (tmp_path / f"{number}.json").read_text(encoding="utf-8")
-        assert not re.search(r"Traceback|Warning:|/site-packages/", page), name_of(path)

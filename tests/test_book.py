@@ -1,0 +1,427 @@
+"The book: the filter that makes pages of notebooks and, where Quarto is, the rendered pages."
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+root = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(root / "assets"))
+
+import book_filter
+import stay_offline
+
+import thu_big_data_ml
+
+notebooks = sorted((root / "nbs").rglob("[!.]*.ipynb"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(root))
+
+
+def notebook(*sources: str, kind: str = "chapter") -> dict:
+    "A notebook of a title and some cells with code."
+    head = {"cell_type": "markdown", "id": "head", "metadata": {}}
+    head["source"] = f"# Title\n\n> Summary.\n\n*A {kind}.*\n"
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [code | {"id": f"c{n}", "source": source} for n, source in enumerate(sources)]
+    return {"cells": [head, *cells], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def filtered(*sources: str, kind: str = "chapter") -> list[dict]:
+    "The cells of its page, but for the title."
+    return cells_of(notebook(*sources, kind=kind))[1:]
+
+
+def cells_of(book: dict, path: str = "") -> list[dict]:
+    "The cells of a page, the source of each in one piece."
+    cells = book_filter.page(book, path)["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells]
+
+
+def only(cells: list[dict], format: str) -> str:
+    "What Markdown shows in one format alone."
+    text = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    blocks = rf'::: {{\.content-visible when-format="{format}"}}(.*?)\n:::(?=\n|$)'
+    return "\n".join(re.findall(blocks, text, re.S))
+
+
+scale = '''def scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float:
+    """Multiply ``x`` by `by`, where *by* is a_b and costs $5 | <6>.
+
+    It is x * y * z, and $x_i | y$.
+
+    Parameters
+    ----------
+    x : float
+        A number; ``**kwargs`` and *args are not taken.
+    by, deep : {"one", "two"}, default "one"
+        How.
+
+    Returns
+    -------
+    float
+        The product.
+
+    Raises
+    ------
+    ValueError
+        Never.
+
+    References
+    ----------
+    Euclid, *Elements*, https://example.org/a_b.
+
+    Examples
+    --------
+    >>> scale(2)
+    4
+    """
+    # at once
+    return _times(x, by)
+
+
+def _times(x, y):
+    "The product."
+    return x * y'''
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "#| default_exp data.ratings",
+        "import numpy as np\n\n# and\nfrom scipy import sparse",
+        "#| export\nimport numpy as np",
+        "#| hide\nprint(1)",
+        "",
+    ],
+)
+def test_a_page_has_no_imports_and_nothing_hidden(source):
+    assert filtered(source) == []
+
+
+def test_marks_of_nbdev_go_and_those_of_quarto_stay():
+    (cell,) = filtered('#| slow\n#| label: fig-a\n#| eval: false\n#| fig-cap: "A"\nplot(1)')
+    assert cell["source"] == '#| label: fig-a\n#| fig-cap: "A"\nplot(1)'
+    head = cells_of(notebook())[0]
+    assert head["source"].split() == ["#", "Title", ">", "Summary."]
+    head = cells_of(notebook(), "nbs/a.ipynb")[0]
+    assert head["source"].startswith('# Title\n\n```{=typst}\n#page-of("nbs/a.ipynb")\n```\n\n> ')
+
+
+@pytest.mark.parametrize("kind", ["chapter", "machine room"])
+def test_formulas_are_shown_without_docstrings(kind):
+    shown, below = filtered(f"#| exports\n{scale}", kind=kind)
+    assert shown["source"].splitlines() == [
+        "def scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float:",
+        "    # at once",
+        "    return _times(x, by)",
+        "",
+        "",
+        "def _times(x, y):",
+        "    return x * y",
+    ]
+    assert only([below], "html") and "- `" not in only([below], "typst")
+    assert "Source" not in below["source"]
+
+
+def test_what_is_left_of_a_class_without_its_docstring():
+    (shown, _) = filtered(
+        '#| exports\nclass A(B):\n    "An A."\n\n\nclass C(B):\n    "C."\n\n    x = 1'
+    )
+    assert shown["source"] == "class A(B):\n    ...\n\n\nclass C(B):\n    x = 1"
+
+
+def test_the_documentation_of_a_function():
+    page = only(filtered(f"#| export\n{scale}"), "html")
+    for text in (
+        '<details class="doc" id="doc-scale">',
+        r"[Multiply `x` by `by`, where *by* is a\_b and costs \$5 \| \<6\>.]{.doc-summary}",
+        "scale(x: float, by: float = 2, *others: int, deep: bool = False) -> float",
+        r"It is x \* y \* z, and $x_i | y$.",
+        "`x` [float]{.doc-type}\n:   A number; `**kwargs` and \\*args are not taken.",
+        r"`deep` [\"one\", \"two\", default \"one\"]{.doc-type}",
+        "[float]{.doc-type}\n:   The product.",
+        "[ValueError]{.doc-type}\n:   Never.",
+        "Euclid, *Elements*, <https://example.org/a_b>.",
+        "````python\n>>> scale(2)\n4\n````",
+        "<summary>Source of `_times`</summary>",
+    ):
+        assert text in page, text
+    assert page.count("<details") == page.count("</details>") == 3
+
+
+def test_the_documentation_of_a_class():
+    source = """class Box(Base):
+    "Holds things."
+
+    def __init__(self, size=1):
+        self.size = size
+
+    def put(
+        self,
+        thing: object,  # what is put, `None` is nothing
+        *,
+        # in grams, or
+        # in pounds
+        weight: float = 1.0,
+    ) -> int:  # how many there are
+        "Put a thing into it."
+
+    @property
+    def full(self):
+        "Whether there is no room."
+
+    def _shake(self):
+        "Not public."
+"""
+    page = only(filtered(f"#| export\n{source}"), "html")
+    assert "Box(size=1)" in page and "`full` [Whether there is no room.]" in page
+    assert "`thing` [object]{.doc-type}\n:   what is put, `None` is nothing" in page
+    assert "`weight` [float]{.doc-type}\n:   in grams, or in pounds" in page
+    assert "[int]{.doc-type}\n:   how many there are" in page
+    assert "Not public" not in page.partition("<summary>Source")[0]
+
+
+def test_the_pdf_has_a_line_for_each_name_of_a_machine_room():
+    rooms = only(filtered(f"#| export\n{scale}", kind="machine room"), "typst")
+    link = '```{=typst}\n#metadata("scale") <doc-scale>\n```'
+    assert rooms.strip().startswith(link)
+    line = rooms.strip().removeprefix(link).strip()
+    assert line.startswith("- `scale(x, by=2, *others, deep=False)`: Multiply `x` by")
+    assert len(line.splitlines()) == 1
+    assert only(filtered(f"#| export\n{scale}"), "typst").strip() == link
+
+
+def test_outputs_of_exporting_cells_stay():
+    book = notebook("#| export\nx = 1")
+    book["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "1"}]
+    *_, last = cells_of(book)
+    assert last["source"].startswith("#| echo: false\n") and last["outputs"]
+
+
+def test_the_filter_is_a_program(tmp_path):
+    given = json.dumps(notebook(f"#| export\n{scale} # Zoë"), ensure_ascii=False)
+    command = [sys.executable, root / "assets" / "book_filter.py"]
+    done = subprocess.run(command, input=given.encode(), capture_output=True, cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    assert json.loads(done.stdout.decode()) == book_filter.page(json.loads(given))
+
+
+def docstrings(source: str) -> list[str]:
+    nodes = ast.walk(ast.parse(source))
+    return [ast.get_docstring(n) for n in nodes if isinstance(n, book_filter.Definition)]
+
+
+def test_every_notebook_is_a_page():
+    start = time.process_time()
+    pages = {path: book_filter.page(json.loads(path.read_text())) for path in notebooks}
+    assert time.process_time() - start < 10
+    for path, page in pages.items():
+        exported = {
+            cell["id"]
+            for cell in json.loads(path.read_text())["cells"]
+            if re.search(r"^#\| *exports\b", "".join(cell["source"]), re.M)
+        }
+        outputs = json.dumps([cell.get("outputs") for cell in page["cells"]])
+        text = json.dumps(page)
+        assert not re.search(r"#\| *(export|default_exp|hide|slow|cuda)", text), name_of(path)
+        assert not re.search(r"Traceback|Warning:|/site-packages/", outputs), name_of(path)
+        assert text.count("<details") == text.count("</details>"), name_of(path)
+        for cell in page["cells"]:
+            if cell["id"] in exported and cell["cell_type"] == "code":
+                assert not any(docstrings("".join(cell["source"]))), f"{name_of(path)} {cell['id']}"
+
+
+def index_of_functions() -> str:
+    "What the page of all public names stores."
+    cells = json.loads((root / "nbs" / "functions.ipynb").read_text())["cells"]
+    (cell,) = (cell for cell in cells if cell["cell_type"] == "code")
+    names = {}
+    code = ast.parse("".join(cell["source"]))
+    exec(compile(code, "functions.ipynb", "exec"), names)
+    (output,) = cell["outputs"]
+    assert "".join(output["data"]["text/markdown"]) == names["page"], "run nbs/functions.ipynb"
+    return names["page"]
+
+
+def test_the_page_of_functions_is_of_today(monkeypatch):
+    monkeypatch.chdir(root)
+    rows = re.findall(r"^\| \[`([\w.]+)`\]\((\S+)#(\S+)\)", index_of_functions(), re.M)
+    names = {name for name, *_ in rows}
+    public = {n for n in thu_big_data_ml.__all__ if callable(getattr(thu_big_data_ml, n))}
+    assert {n for n in names if "." not in n} == public and len(names) == len(rows)
+    assert any(name.startswith("dask.") for name in names)
+    for _, path, anchor in rows:
+        page = book_filter.page(json.loads((root / "nbs" / path).read_text()))
+        assert f'id=\\"{anchor}\\"' in json.dumps(page), anchor
+
+
+# After rendering
+
+
+page_of_quarto = """<head>
+<script src="../site_libs/quarto-html/quarto.js" type="module"></script>
+<script src="../site_libs/quarto-html/tabsets/tabsets.js" type="module"></script>
+<script src="../assets/plotly.min.js"></script>
+<script src="https://cdn.jsdelivr.net/npm/requirejs@2.3.6/require.min.js" integrity="x"></script>
+</head><body>text</body>"""
+
+
+def test_a_page_has_plain_scripts_of_its_own():
+    plain = '<head>\n<script src="../site_libs/quarto-html/quarto.js" defer></script>\n'
+    assert stay_offline.plain_page(page_of_quarto) == plain + "</head><body>text</body>"
+    figure = page_of_quarto.replace("text<", "Plotly.newPlot()<")
+    assert "plotly.min.js" in stay_offline.plain_page(figure)
+
+
+def test_scripts_of_another_quarto_are_refused(tmp_path):
+    script = tmp_path / "site_libs" / "quarto-search" / "quarto-search.js"
+    script.parent.mkdir(parents=True)
+    script.write_text("await download(x)")
+    (tmp_path / "search.json").write_text("[]")
+    with pytest.raises(SystemExit, match="they have changed"):
+        stay_offline.plain_search(tmp_path)
+
+
+# Rendered
+
+
+needs_quarto = pytest.mark.skipif(shutil.which("quarto") is None, reason="quarto is not on PATH")
+widths = (1400, 380)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    "The book, rendered from a copy; some minutes."
+    copy = tmp_path_factory.mktemp("book")
+    for name in ("_quarto.yml", "settings.ini", *(page.name for page in root.glob("*.qmd"))):
+        shutil.copy(root / name, copy)
+    for name in ("assets", "nbs", "thu_big_data_ml"):
+        shutil.copytree(root / name, copy / name)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"QUARTO_PYTHON": sys.executable, "PATH": path}
+    done = subprocess.run(
+        ["quarto", "render"], cwd=copy, capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return copy / "_docs"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    "Debian's chromium, or Chrome under another name, driven by Playwright."
+    driver = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    if not (found := next(filter(None, map(shutil.which, names)), None)):
+        pytest.skip("no chromium on PATH")
+    with driver.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+def open_page(browser, path: Path, width: int, scheme: str = "light") -> tuple:
+    "A page opened from disk, what it asked of the network, and what it said on the console."
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    page, asked, said = context.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda text: said.append(text.text) if text.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.goto(path.as_uri(), wait_until="load")
+    return page, [url for url in asked if not re.match("file:|data:|blob:|about:", url)], said
+
+
+@needs_quarto
+def test_every_page_is_there_and_loads_nothing_from_the_network(site):
+    pages = list(site.rglob("*.html"))
+    assert len(pages) == len(notebooks) + len(list(root.glob("*.qmd")))
+    assert (site / "assets" / "plotly.min.js").exists()
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        loaded = r"<(script|img|iframe)[^>]+src=\"https?:|<link[^>]+stylesheet[^>]+href=\"https?:"
+        assert not re.search(loaded, text), path
+        assert 'type="module"' not in text and "Traceback" not in text, path
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(@import|url\()\s*[\"']?https?:", path.read_text()), path
+
+
+@needs_quarto
+@pytest.mark.parametrize("width", widths)
+def test_pages_open_from_disk(site, browser, width):
+    wrong = {}
+    for path in sorted(site.rglob("*.html")):
+        page, asked, said = open_page(browser, path, width)
+        wide = page.evaluate("document.documentElement.scrollWidth") - width
+        drawn = page.evaluate(
+            "[...document.querySelectorAll('.plotly-graph-div')]"
+            ".every(figure => figure.querySelector('.main-svg'))"
+        )
+        if asked or said or wide > 0 or not drawn:
+            wrong[str(path.relative_to(site))] = (asked, said, wide, drawn)
+        page.context.close()
+    assert not wrong
+
+
+@needs_quarto
+@pytest.mark.parametrize("width", widths)
+def test_search_finds_a_word_from_disk(site, browser, width):
+    page, asked, said = open_page(browser, site / "nbs" / "metrics.html", width)
+    if width < 1000:
+        page.click(".quarto-search-button")
+    else:
+        page.click(".aa-Input")
+    page.keyboard.type("calibration")
+    page.wait_for_selector(".aa-Panel a[href*='metrics.html']")
+    assert not asked and not said
+    page.context.close()
+
+
+@needs_quarto
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_are_accessible(site, browser, scheme):
+    paths = subprocess.run(["quarto", "--paths"], capture_output=True, text=True).stdout.split()
+    axe = [file for path in paths for file in Path(path).glob("formats/html/axe/axe.min.js")]
+    if not axe:
+        pytest.skip("this quarto has no axe")
+    listed = re.findall(r"nbs/\S+\.ipynb", (root / "_quarto.yml").read_text())
+    chosen = ["index", "glossary", *(name[:-6] for name in listed[:9]), "nbs/functions"]
+    wrong = {}
+    for name in [*chosen, "nbs/data/layouts", "nbs/bayesian/gibbs"]:
+        page, *_ = open_page(browser, site / f"{name}.html", widths[0], scheme)
+        page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+        page.add_script_tag(path=axe[0])
+        for found in page.evaluate("axe.run()")["violations"]:
+            places = [node["target"] for node in found["nodes"]]
+            wrong.setdefault(found["id"], []).append((name, len(places), places[:2]))
+        page.context.close()
+    assert not wrong
+
+
+@needs_quarto
+@pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="poppler is not on PATH")
+def test_the_pdf(site):
+    (pdf,) = site.glob("*.pdf")
+
+    def told(*command):
+        done = subprocess.run([*command, pdf], capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    pages = next(int(line.split()[1]) for line in told("pdfinfo") if line.startswith("Pages:"))
+    assert len(notebooks) < pages < 400
+    fonts = [line.split()[-5] for line in told("pdffonts")[2:]]
+    assert fonts and set(fonts) == {"yes"}, "a font is not embedded"
+    code = [cell for path in notebooks for cell in json.loads(path.read_text())["cells"]]
+    figures = sum("image/png" in out.get("data", {}) for c in code for out in c.get("outputs", []))
+    assert len(told("pdfimages", "-list")) - 2 >= figures
+    text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True).stdout
+    assert "\ufffd" not in text and "\\_" not in text.partition("Contents")[0]
