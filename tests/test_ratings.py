@@ -30,7 +30,7 @@ def test_lines_rank_users_and_movies(ratings):
     users, movies = plot_ratings(ratings, by="activity").data
     assert (list(users.x), list(users.y)) == ([1, 2, 3], [3, 1, 1])
     assert (list(movies.x), list(movies.y)) == ([1, 2, 3], [3, 1, 1])
-    assert "users" in users.text and "movies" in movies.text
+    assert "users" in "".join(users.text) and "movies" in "".join(movies.text)
 
 
 def test_ratings_are_counted_by_quarter_and_by_year_from_ten_years_on(ratings):

@@ -318,17 +318,20 @@ def _activity(ratings: pd.DataFrame) -> "Figure":
         yaxis=dict(type="log", dtick=1),
         showlegend=False,
     )
-    for name in ("users", "movies"):
+    lines = ("users", "#660874", "top right"), ("movies", "#2a7ab9", "bottom left")
+    for name, colour, side in lines:
         ranked = ratings[f"{name[:-1]}_id"].value_counts().to_numpy()
         at = np.unique(np.geomspace(1, len(ranked), 60).astype(int)) - 1
-        labels = np.where(np.arange(len(at)) == len(at) // 3, name, "")
+        label = name if side == "top right" else f"<br>{name}"  # clear of its line
         fig.add_scatter(
             x=at + 1,
             y=ranked[at],
             name=name,
             mode="lines+text",
-            text=labels,
-            textposition="top right" if name == "users" else "bottom left",
+            line_color=colour,
+            text=np.where(np.arange(len(at)) == len(at) // 3, label, ""),
+            textfont_color=colour,
+            textposition=side,
         )
     return fig
 
@@ -535,7 +538,8 @@ def _hidden(train: pd.DataFrame, test: pd.DataFrame, n_users: int, n_movies: int
     by = "date" if "date" in both else "user_id"
     users = both.groupby("user_id")[by].min().sort_values(kind="stable").index
     users = users[np.unique(np.linspace(0, len(users) - 1, n_users).astype(int))]
-    movies = both["movie_id"].value_counts(sort=True).index[:n_movies]
+    popular = both.groupby("movie_id").size().sort_values(ascending=False, kind="stable")
+    movies = popular.index[:n_movies]
     shown = both[both["user_id"].isin(users) & both["movie_id"].isin(movies)]
     cells = shown.pivot_table(index="user_id", columns="movie_id", values="part", aggfunc="max")
     return cells.reindex(index=users, columns=movies).to_numpy()
