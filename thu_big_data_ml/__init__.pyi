@@ -21,6 +21,8 @@ from .data.errors import RatingFileError
 from .data.ratings import (
     analyse_split,
     get_rating_matrix,
+    plot_ratings,
+    plot_splits,
     RatingData,
     split_ratings,
 )
