@@ -90,7 +90,7 @@ def plot_ladder(table: pd.DataFrame) -> Figure:
     >>> predictions = {"mean": [3, 3, 3], "biases": [3.5, 3, 2]}
     >>> table = ladder_table([4, 3, 2], predictions, {"biases": "mean"})
     >>> list(plot_ladder(table).data[0].text)
-    ['0.816', '0.5278 ± 0.4076']
+    ['0.816', '0.5278 ± 0.2719']
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table must be what ladder_table returns, not {type(table).__name__}.")
