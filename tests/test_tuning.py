@@ -328,7 +328,7 @@ def test_the_figure_of_a_search_names_its_lines_and_marks_the_choice():
     assert list(best.x) == ["2", "4"] and list(low.y) == [0.95, 0.94]  # the best where two share
     assert (ring.x, ring.y) == (("2",), (0.9,))
     names = {note.text: note for note in fig.layout.annotations}
-    assert names["9"].x == "4" and set(names) == {"9", "1", "penalty λ"}  # at the wider end
+    assert names["9"].x == 1 and set(names) == {"9", "1", "penalty λ"}  # at the wider end
     band = fig.layout.shapes[0]
     assert (band.y0, band.y1) == (0.8, pytest.approx(0.81))
     assert {note.text for note in plot_search(table, worst=0.9).layout.annotations} == {

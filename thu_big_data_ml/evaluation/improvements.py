@@ -89,7 +89,7 @@ def plot_ladder(table: pd.DataFrame) -> Figure:
     --------
     >>> predictions = {"mean": [3, 3, 3], "biases": [3.5, 3, 2]}
     >>> table = ladder_table([4, 3, 2], predictions, {"biases": "mean"})
-    >>> list(plot_ladder(table).data[0].text)
+    >>> [text.strip() for text in plot_ladder(table).data[2].text]
     ['0.816', '0.5278 ± 0.2719']
     """
     if not isinstance(table, pd.DataFrame):
@@ -100,24 +100,26 @@ def plot_ladder(table: pd.DataFrame) -> Figure:
     after, before = table["rmse"], table["rmse"] + table["gain"].fillna(0)
     ends = pd.DataFrame(dict(low=np.minimum(after, before), high=np.maximum(after, before)))
     turned = ends.mean(axis=1) > (ends["low"].min() + ends["high"].max()) / 2  # text at the left
-    length = (ends["high"] - ends["low"]) * np.where(turned, -1, 1)
     height = 100 + 30 * len(table)
     fig = figure("RMSE (stars)", "", showlegend=False, height=height, margin_l=160)
     colours = _colours(table, fig.layout.colorway[0])
-    texts = [_gain_text(row) for row in table.itertuples()]
-    bars = dict(orientation="h", marker_color=colours, text=texts, textposition="outside")
-    start = ends["low"].where(~turned, ends["high"])
-    fig.add_bar(y=table.index, base=start, x=length, cliponaxis=False, **bars)
+    bars = dict(orientation="h", marker_color=colours, hoverinfo="skip")
+    fig.add_bar(y=table.index, base=ends["low"], x=ends["high"] - ends["low"], **bars)
     dots = dict(size=9, color=colours)
     fig.add_scatter(x=after.round(4), y=table.index, mode="markers", marker=dots)
+    text = dict(text=[_gain_text(row) for row in table.itertuples()], cliponaxis=False)
+    text |= dict(textposition=np.where(turned, "middle left", "middle right"), hoverinfo="skip")
+    fig.add_scatter(x=ends["low"].where(turned, ends["high"]), y=table.index, mode="text", **text)
     return fig.update_yaxes(autorange="reversed")
 
 
 def _gain_text(row) -> str:
     "What stands beside a bar; beside the first rung, its RMSE."
     if np.isnan(row.gain):
-        return f"{row.rmse:.3f}"
-    return f"{row.gain:.4f} ± {row.standard_error:.4f}".replace("-", "\N{MINUS SIGN}")
+        text = f"{row.rmse:.3f}"
+    else:
+        text = f"{row.gain:.4f} ± {row.standard_error:.4f}".replace("-", "\N{MINUS SIGN}")
+    return f"\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}{text}\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}"
 
 
 def _colours(table: pd.DataFrame, colour: str) -> list[str]:

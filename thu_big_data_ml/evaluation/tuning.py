@@ -527,14 +527,14 @@ def plot_search(
     ticks = shown[x].unique()
     fig.update_xaxes(type="category", categoryarray=[f"{t:g}" for t in ticks])
     ends = [{value: part.iloc[end]["rmse"] for value, part in lines.items()} for end in (0, -1)]
-    _name_lines(fig, ends, ticks, _words.get(line, line), worst)
+    _name_lines(fig, ends, len(ticks), _words.get(line, line), worst)
     top = lowest["rmse"] + lowest["standard_error"]
     fig.add_hrect(lowest["rmse"], top, fillcolor=fig.layout.colorway[0], opacity=0.1, line_width=0)
     for _, row in marked.iterrows():
         ring = dict(symbol="circle-open", size=18, line_width=2, color=fig.layout.colorway[2])
         fig.add_scatter(x=[f"{row[x]:g}"], y=[row["rmse"]], mode="markers", marker=ring)
     if worst is not None:
-        fig.update_yaxes(range=[2 * lowest["rmse"] - top, worst])
+        fig.update_yaxes(range=[1.05 * lowest["rmse"] - 0.05 * worst, worst])
     return fig
 
 
@@ -544,21 +544,22 @@ def _add_line(fig: go.Figure, part: pd.DataFrame, x: str, name: str, best: bool)
     fig.add_scatter(
         x=[f"{value:g}" for value in part[x]],
         y=part["rmse"].round(4),
-        error_y=dict(array=part["standard_error"].round(4), visible=best, thickness=1.5),
+        error_y=dict(array=part["standard_error"].round(4), visible=bool(best), thickness=1.5),
         mode="lines+markers",
         line=dict(color=colour, width=3 if best else 1.5),
         name=name,
     )
 
 
-def _name_lines(fig: go.Figure, ends: list, ticks: np.ndarray, heading: str, worst: float | None):
+def _name_lines(fig: go.Figure, ends: list, n_ticks: int, heading: str, worst: float | None):
     "Values beside their lines, at the left or the right end; above them what they are."
     gaps = [np.diff(np.sort([*end.values()])).min(initial=np.inf) for end in ends]
     right = bool(gaps[1] > gaps[0])
     side = dict(showarrow=False, xanchor="left" if right else "right")
     for value, height in ends[right].items():
         if worst is None or height < worst:
-            place = dict(x=f"{ticks[-right]:g}", y=height, xshift=12 if right else -12)
+            # a category is meant by its number
+            place = dict(x=right * (n_ticks - 1), y=height, xshift=12 if right else -12)
             fig.add_annotation(text=f"{value:g}", **place, **side)
     corner = dict(xref="paper", yref="paper", x=int(right), y=1.02, yanchor="bottom")
     fig.add_annotation(text=heading, **corner, **side | dict(xanchor="right" if right else "left"))
