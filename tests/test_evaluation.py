@@ -10,6 +10,7 @@ from thu_big_data_ml.data.sources import load_ratings
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
 from thu_big_data_ml.evaluation.comparison import compare, default_models
+from thu_big_data_ml.evaluation.improvements import ladder_table, plot_ladder
 from thu_big_data_ml.factorization.sgd import SGDFactorization
 from thu_big_data_ml.metrics import (
     calibration,
@@ -187,3 +188,29 @@ def test_the_models_of_the_report():
     assert all(
         m.get_params().get("random_state", 3) == 3 for m in default_models("cpu", 3).values()
     )
+
+
+def test_a_ladder_is_pairs_and_its_figure_says_what_leads_to_the_best():
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=500)
+    given = {str(scale): y + rng.normal(0, scale, 500) for scale in (2, 1, 1.5, 0.5)}
+    on = {"1": "2", "1.5": "1", "0.5": "1"}
+    table = ladder_table(y, given, on)
+    assert table["rmse"].tolist() == [rmse(y, prediction) for prediction in given.values()]
+    pair = paired_difference(y, given["0.5"], given["1"])
+    assert table.loc["0.5", "gain"] == -pair["difference"]
+    assert table.loc["0.5", "standard_error"] == pair["standard_error"]
+    assert np.isnan(table.loc["2", "gain"]) and table.loc["1.5", "gain"] < 0
+    bars, dots, texts = plot_ladder(table).data
+    ends = np.array(bars.base) + np.array(bars.x)
+    pairs_of_ends = [sorted(pair) for pair in zip(bars.base, ends)]
+    np.testing.assert_allclose(pairs_of_ends[1], [table.loc["1", "rmse"], table.loc["2", "rmse"]])
+    colours = list(bars.marker.color)
+    assert colours[0] == colours[1] == colours[3] != colours[2]
+    assert texts.text[2].strip().startswith("\N{MINUS SIGN}") and len(dots.x) == 4
+    with pytest.raises(ValueError, match="'3' is no rung"):
+        ladder_table(y, given, {"1": "3"})
+    with pytest.raises(TypeError, match="ladder_table returns"):
+        plot_ladder(None)
+    with pytest.raises(ValueError, match="no column 'gain'"):
+        plot_ladder(table.drop(columns="gain"))

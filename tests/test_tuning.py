@@ -22,6 +22,7 @@ from thu_big_data_ml.estimators.baseline import BaselinePredictor
 from thu_big_data_ml.evaluation.tuning import (
     CachedScore,
     one_standard_error,
+    plot_search,
     repeated_splits,
     search_parameters,
     search_progress,
@@ -316,3 +317,25 @@ def test_repeated_splits_by_hand(data, tmp_path):
         [b.mean(), widen * b.std(ddof=1), (b - a).mean(), widen * (b - a).std(ddof=1)],
     ]
     pd.testing.assert_frame_equal(table, pd.DataFrame(expected, table.index, table.columns))
+
+
+def test_the_figure_of_a_search_names_its_lines_and_marks_the_choice():
+    table = pd.DataFrame(dict(n_factors=[2, 4, 2, 4, 4], regularization=[1, 1, 9, 9, 9]))
+    table = table.assign(rmse=[0.9, 0.8, 0.95, 0.94, 1.5], standard_error=0.01)
+    fig = plot_search(table, chosen=0)
+    low, best, ring = fig.data
+    assert (low.name, best.name) == ("9", "1") and best.error_y.visible and not low.error_y.visible
+    assert list(best.x) == ["2", "4"] and list(low.y) == [0.95, 0.94]  # the best where two share
+    assert (ring.x, ring.y) == (("2",), (0.9,))
+    names = {note.text: note for note in fig.layout.annotations}
+    assert names["9"].x == 1 and set(names) == {"9", "1", "penalty λ"}  # at the wider end
+    band = fig.layout.shapes[0]
+    assert (band.y0, band.y1) == (0.8, pytest.approx(0.81))
+    assert {note.text for note in plot_search(table, worst=0.9).layout.annotations} == {
+        "1",
+        "penalty λ",
+    }
+    with pytest.raises(TypeError, match="not a NoneType"):
+        plot_search(None)
+    with pytest.raises(ValueError, match="no column 'weight_decay'"):
+        plot_search(table, "weight_decay")

@@ -86,6 +86,7 @@ from .evaluation.tuning import (
     CachedScore,
     one_standard_error,
     plot_grid,
+    plot_search,
     repeated_splits,
     score_and_seconds,
     search_parameters,
@@ -97,6 +98,10 @@ from .evaluation.comparison import (
     default_models,
     plot_comparison,
     plot_error_by_activity,
+)
+from .evaluation.improvements import (
+    ladder_table,
+    plot_ladder,
 )
 from .evaluation.lists import (
     evaluate_lists,
@@ -141,6 +146,7 @@ __all__ = [
     "infer_factors",
     "interval_coverage",
     "joblib_memory",
+    "ladder_table",
     "load_ratings",
     "mae",
     "masked_mse_loss",
@@ -154,7 +160,9 @@ __all__ = [
     "plot_error_by_activity",
     "plot_grid",
     "plot_history",
+    "plot_ladder",
     "plot_lists",
+    "plot_search",
     "ranking_at",
     "ratings_source",
     "read_movie_titles",
