@@ -47,12 +47,14 @@ def test_links_lead_to_files(path):
                 assert name_of(target) in listed, f"{link} is no page of the book"
 
 
-def test_every_figure_has_one_label_and_a_caption():
+def test_every_figure_and_table_has_one_label_and_a_caption():
     code = [source for path in notebooks for source in cells_of(path, "code")]
     labelled = [source for source in code if re.search(r"^#\| label:", source, re.M)]
     labels = [re.search(r"^#\| label: (\S+)$", source, re.M)[1] for source in labelled]
     assert labels and len(set(labels)) == len(labels)
-    assert all(re.search(r"^#\| fig-cap: \S", source, re.M) for source in labelled)
+    for label, source in zip(labels, labelled):
+        kind = label.partition("-")[0]
+        assert kind in ("fig", "tbl") and re.search(rf"^#\| {kind}-cap: \S", source, re.M), label
 
 
 @pytest.mark.parametrize("path", notebooks, ids=name_of)
