@@ -50,6 +50,9 @@ from .neighbors.user_cf import (
     compute_weighted_sum_on_matrix,
     ItemCF,
     masked_product,
+    plot_masked_product,
+    plot_n_neighbors,
+    plot_time_and_bytes,
     UserCF,
 )
 from .neighbors.correction import NeighborCorrected
@@ -153,6 +156,9 @@ __all__ = [
     "plot_grid",
     "plot_history",
     "plot_lists",
+    "plot_masked_product",
+    "plot_n_neighbors",
+    "plot_time_and_bytes",
     "ranking_at",
     "ratings_source",
     "read_movie_titles",
