@@ -52,6 +52,9 @@ from .neighbors.user_cf import (
     compute_weighted_sum_on_matrix,
     ItemCF,
     masked_product,
+    plot_masked_product,
+    plot_n_neighbors,
+    plot_time_and_bytes,
     UserCF,
 )
 from .neighbors.correction import NeighborCorrected
@@ -162,7 +165,10 @@ __all__ = [
     "plot_history",
     "plot_ladder",
     "plot_lists",
+    "plot_masked_product",
+    "plot_n_neighbors",
     "plot_search",
+    "plot_time_and_bytes",
     "ranking_at",
     "ratings_source",
     "read_movie_titles",
