@@ -21,8 +21,6 @@ from torch import nn
 from torch.nn.functional import embedding
 
 from .._parameters import brief, seed_of
-from .._workers import workers
-from ..data._sparse import blocks
 from ..estimators._factor_model import check_factors
 from ..estimators.contract import RatingEstimator
 from ._point_model import PointModel
@@ -31,6 +29,7 @@ from thu_big_data_ml.factorization._training import (
     check_settings,
     ends_of,
     mean_rating,
+    random_start,
     rating_csr,
     train,
 )
@@ -85,7 +84,7 @@ class MatrixFactorization(nn.Module):
     ):
         super().__init__()
         check_factors(n_factors, n_users + n_items, 16)  # with gradients and their two moments
-        start = _random_start(n_users, n_items, n_factors, seed_of(random_state))
+        start = random_start(n_users, n_items, n_factors, seed_of(random_state))
         self.U, self.V = (nn.Parameter(torch.from_numpy(np.float32(init_scale) * a)) for a in start)
         self.b_u = nn.Parameter(torch.zeros(n_users)) if bias else None
         self.b_i = nn.Parameter(torch.zeros(n_items)) if bias else None
@@ -132,26 +131,6 @@ class MatrixFactorization(nn.Module):
             return score
         low, high = self.ends
         return low + (high - low) * torch.sigmoid(score)
-
-# %% ../../nbs/factorization/matrix_factorization.ipynb #n003
-def _random_start(n_users: int, n_items: int, n_factors: int, seed: int | None) -> list[np.ndarray]:
-    """Standard normal rows of users, the workers' after one another, and of movies; float32.
-
-    The numbers do not depend on how many workers there are: each draws them all, a block at a
-    time, and keeps its own.
-    """
-    before, n_all = workers().place(n_users)
-    rng = np.random.default_rng(workers().share(np.random.SeedSequence(seed).entropy))
-
-    def drawn(n):
-        return rng.standard_normal((n, n_factors), np.float32)
-
-    for block in blocks(before, 1 << 16):
-        drawn(block.stop - block.start)
-    U = drawn(n_users)
-    for block in blocks(n_all - before - n_users, 1 << 16):
-        drawn(block.stop - block.start)
-    return [U, drawn(n_items)]
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c008
 def masked_mse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
@@ -609,10 +588,10 @@ def plot_validation_curves(
             textfont_color=color,
             textposition=position,
         )
-        lowest = part.loc[[values.idxmin()]]
         ring = dict(color="white", size=9, line=dict(color=color, width=2))
-        at = dict(x=lowest[x], y=lowest[y].round(4))
-        fig.add_scatter(**at, name="lowest", mode="markers", marker=ring)
+        if np.ptp(values):
+            at = part.loc[[values.idxmin()]]
+            fig.add_scatter(x=at[x], y=at[y], name="lowest", mode="markers", marker=ring)
     return fig
 
 
