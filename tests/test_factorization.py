@@ -21,6 +21,7 @@ from thu_big_data_ml.factorization._point_model import default_per_rating
 from thu_big_data_ml.factorization._sgd_kernels import deal, group_ratings, sgd_epoch
 from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW
 from thu_big_data_ml.factorization._torch_solvers import AutogradAdamW, TiledAdamW
+from thu_big_data_ml.factorization.matrix_factorization import _at_the_edge, _main_factors
 
 quick = dict(n_factors=4, n_epochs=30, random_state=0, verbose=False)
 on_cpu = dict(device="cpu")
@@ -641,3 +642,36 @@ def test_cuda_agrees_with_the_cpu(R, implicit):
         for device in ("cpu", "cuda")
     )
     assert cpu["train_rmse"].iloc[-1] == pytest.approx(gpu["train_rmse"].iloc[-1], rel=1e-3)
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("n_users, n_movies, k", [(9, 7, 3), (2, 7, 4), (9, 1, 2)])
+def test_main_factors_give_the_same_product_in_order_of_size(n_users, n_movies, k):
+    rng = np.random.default_rng(0)
+    U, V = rng.normal(size=(n_users, k)), rng.normal(size=(n_movies, k))
+    P, Q = _main_factors(U, V)
+    assert np.allclose(P @ Q.T, U @ V.T)
+    size = np.square(Q).sum(0)
+    assert np.allclose(np.square(P).sum(0), size) and (np.diff(size) <= 1e-9).all()
+    assert np.allclose(Q.T @ Q, np.diag(size))
+
+
+def test_titles_on_the_map_do_not_overlap():
+    at = np.random.default_rng(0).normal(size=(200, 2))
+    names, left = np.array(["ten chars."] * 200), at[:, 0] > 0
+    shown = _at_the_edge(at, left, names, 12)
+    x, y = (at / np.ptp(at, axis=0))[shown].T
+    x -= left[shown] * 0.17
+    x, y = (np.abs(a[:, None] - a)[np.triu_indices(12, 1)] for a in (x, y))
+    assert shown.sum() == 12 and ((x > 0.17) | (y > 0.05)).all()
+    assert not _at_the_edge(at, left, names, 0).any()
+
+
+def test_the_map_asks_for_factors_that_there_are(small):
+    model = ALSFactorization(n_factors=2, random_state=0).fit(small.train)
+    with pytest.raises(ValueError, match="has 2 factors"):
+        plot_factor_map(model, y=3)
+    with pytest.raises(TypeError, match="fitted factorization"):
+        plot_factor_map(ALSFactorization())

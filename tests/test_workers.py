@@ -20,8 +20,8 @@ from thu_big_data_ml.estimators._factor_model import (
     unit_of,
 )
 from thu_big_data_ml.factorization._point_model import default_per_rating
+from thu_big_data_ml.factorization._training import random_start
 from thu_big_data_ml.factorization.als import train_als
-from thu_big_data_ml.factorization.matrix_factorization import _random_start
 from thu_big_data_ml.factorization.sgd import train_sgd
 
 R = synthetic_ratings(90, 40, 1500, random_state=0).matrix("train")
@@ -91,7 +91,7 @@ def test_biases_are_those_of_all_users(n):
 def test_the_same_cells_are_set_aside_and_the_same_start_is_drawn(n):
     def work(R):
         learn, aside = split_cells(R, 0.1, seed=3)
-        return dict(learn=learn.data, aside=aside.data), _random_start(*R.shape, 3, seed=7)
+        return dict(learn=learn.data, aside=aside.data), random_start(*R.shape, 3, seed=7)
 
     (cells, start), found = work(R), by_workers(n, work)
     for name in cells:

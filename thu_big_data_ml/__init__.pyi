@@ -63,7 +63,9 @@ from .factorization.matrix_factorization import (
     masked_rmse_loss,
     MatrixFactorization,
     MatrixFactorizationRegressor,
+    plot_factor_map,
     plot_history,
+    plot_validation_curves,
     train_matrix_factorization,
 )
 from .factorization.als import (
@@ -161,6 +163,7 @@ __all__ = [
     "paired_difference",
     "plot_comparison",
     "plot_error_by_activity",
+    "plot_factor_map",
     "plot_grid",
     "plot_history",
     "plot_ladder",
@@ -169,6 +172,7 @@ __all__ = [
     "plot_n_neighbors",
     "plot_search",
     "plot_time_and_bytes",
+    "plot_validation_curves",
     "ranking_at",
     "ratings_source",
     "read_movie_titles",

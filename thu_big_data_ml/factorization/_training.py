@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['counts', 'switches', 'penalties', 'bounds', 'may_be_none', 'check_settings', 'rating_csr', 'mean_rating', 'ends_of',
-           'TrainingState', 'names_of_users', 'train', 'run_epochs', 'shown', 'run_epoch', 'rmse_at', 'stretch',
-           'judge', 'some_cells']
+           'random_start', 'TrainingState', 'names_of_users', 'train', 'run_epochs', 'shown', 'run_epoch', 'rmse_at',
+           'stretch', 'judge', 'some_cells']
 
 # %% ../../nbs/factorization/training.ipynb #c002
 import time
@@ -21,7 +21,7 @@ from tqdm import tqdm
 from .._memory import warn_caller
 from .._parameters import check_count, check_number, check_switch
 from .._workers import workers
-from ..data._sparse import rating_matrix
+from ..data._sparse import blocks, rating_matrix
 from thu_big_data_ml.estimators._checkpoints import (
     Checkpoint,
     history_arrays,
@@ -88,6 +88,22 @@ def ends_of(R: csr_matrix, activation: str) -> tuple[float, float] | None:
     "The ends of the rating scale, if they bound the predictions; equal ratings bound nothing."
     low, high = rating_ends(R)
     return (low, high) if activation == "sigmoid" and low < high else None
+
+# %% ../../nbs/factorization/training.ipynb #n009
+def random_start(n_users: int, n_items: int, n_factors: int, seed: int | None) -> list[np.ndarray]:
+    "Standard normal rows of users, the workers' after one another, and of movies; float32."
+    before, n_all = workers().place(n_users)
+    rng = np.random.default_rng(workers().share(np.random.SeedSequence(seed).entropy))
+
+    def drawn(n):
+        return rng.standard_normal((n, n_factors), np.float32)
+
+    for block in blocks(before, 1 << 16):
+        drawn(block.stop - block.start)
+    U = drawn(n_users)
+    for block in blocks(n_all - before - n_users, 1 << 16):
+        drawn(block.stop - block.start)
+    return [U, drawn(n_items)]
 
 # %% ../../nbs/factorization/training.ipynb #c011
 class TrainingState:

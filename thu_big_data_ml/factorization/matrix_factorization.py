@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = ['MatrixFactorization', 'masked_mse_loss', 'masked_rmse_loss', 'train_matrix_factorization',
-           'MatrixFactorizationRegressor', 'plot_history']
+           'MatrixFactorizationRegressor', 'plot_history', 'plot_validation_curves', 'plot_factor_map']
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c002
+import re
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +20,16 @@ from scipy.sparse import csr_matrix
 from torch import nn
 from torch.nn.functional import embedding
 
-from .._parameters import seed_of
-from .._workers import workers
-from ..data._sparse import blocks
+from .._parameters import brief, seed_of
 from ..estimators._factor_model import check_factors
+from ..estimators.contract import RatingEstimator
 from ._point_model import PointModel
 from ._torch_solvers import choose_solver
 from thu_big_data_ml.factorization._training import (
     check_settings,
     ends_of,
     mean_rating,
+    random_start,
     rating_csr,
     train,
 )
@@ -82,7 +84,7 @@ class MatrixFactorization(nn.Module):
     ):
         super().__init__()
         check_factors(n_factors, n_users + n_items, 16)  # with gradients and their two moments
-        start = _random_start(n_users, n_items, n_factors, seed_of(random_state))
+        start = random_start(n_users, n_items, n_factors, seed_of(random_state))
         self.U, self.V = (nn.Parameter(torch.from_numpy(np.float32(init_scale) * a)) for a in start)
         self.b_u = nn.Parameter(torch.zeros(n_users)) if bias else None
         self.b_i = nn.Parameter(torch.zeros(n_items)) if bias else None
@@ -130,22 +132,6 @@ class MatrixFactorization(nn.Module):
         low, high = self.ends
         return low + (high - low) * torch.sigmoid(score)
 
-# %% ../../nbs/factorization/matrix_factorization.ipynb #n003
-def _random_start(n_users: int, n_items: int, n_factors: int, seed: int | None) -> list[np.ndarray]:
-    "Standard normal rows of users, the workers' after one another, and of movies; float32."
-    before, n_all = workers().place(n_users)
-    rng = np.random.default_rng(workers().share(np.random.SeedSequence(seed).entropy))
-
-    def drawn(n):
-        return rng.standard_normal((n, n_factors), np.float32)
-
-    for block in blocks(before, 1 << 16):
-        drawn(block.stop - block.start)
-    U = drawn(n_users)
-    for block in blocks(n_all - before - n_users, 1 << 16):
-        drawn(block.stop - block.start)
-    return [U, drawn(n_items)]
-
 # %% ../../nbs/factorization/matrix_factorization.ipynb #c008
 def masked_mse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Half the mean squared error over the observed cells.
@@ -172,13 +158,18 @@ def masked_mse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.
     >>> masked_mse_loss(torch.tensor([[3.0, 1.0]]), torch.tensor([[5.0, 0.0]]))
     tensor(2.)
     """
-    shapes = [tuple(t.shape) for t in (reconstructed, matrix) if isinstance(t, torch.Tensor)]
+    _check_tensors(reconstructed, matrix)
+    observed = matrix != 0
+    return 0.5 * (reconstructed[observed] - matrix[observed]).square().mean()
+
+# %% ../../nbs/factorization/matrix_factorization.ipynb #n023
+def _check_tensors(*matrices: torch.Tensor):
+    "`TypeError` or `ValueError` unless they are two tensors of one shape."
+    shapes = [tuple(t.shape) for t in matrices if isinstance(t, torch.Tensor)]
     if len(shapes) < 2:
         raise TypeError("Both matrices must be tensors: torch.as_tensor makes one of an array.")
     if shapes[0] != shapes[1]:
         raise ValueError(f"Both matrices have one shape, and these have {shapes[0]}, {shapes[1]}.")
-    observed = matrix != 0
-    return 0.5 * (reconstructed[observed] - matrix[observed]).square().mean()
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #8d30b690
 def masked_rmse_loss(reconstructed: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
@@ -536,7 +527,7 @@ def plot_history(history: pd.DataFrame, title: str = "") -> go.Figure:
     if not isinstance(history, pd.DataFrame) or not needed <= set(history):
         kind = type(history).__name__
         raise TypeError(f"history must be what a training returns, model.history_, not a {kind}.")
-    loss = dict(title="loss", overlaying="y", side="right", showgrid=False)
+    loss = dict(title="loss", overlaying="y", side="right", tickmode="auto", nticks=6)
     legend = dict(x=0.98, y=0.98, xanchor="right")
     fig = figure("epoch", "RMSE (stars)", title, yaxis2=loss, legend=legend)
     fig.update_layout(margin_r=70)
@@ -545,3 +536,171 @@ def plot_history(history: pd.DataFrame, title: str = "") -> go.Figure:
         fig.add_scatter(x=history["epoch"], y=history[name].round(5), name=label)
     y = history["loss"].round(5)
     return fig.add_scatter(x=history["epoch"], y=y, name="loss", yaxis="y2", line_dash="dot")
+
+# %% ../../nbs/factorization/matrix_factorization.ipynb #n028
+def plot_validation_curves(
+    table: pd.DataFrame, x: str, by: str = "model", y: str = "validation RMSE"
+) -> go.Figure:
+    """Validation RMSE against a parameter or an epoch: a line a model, with its name at its end.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row a measurement, with the columns named by the other parameters.
+    x : str
+        The column of the horizontal axis; numbers.
+    by : str, default "model"
+        The column of the lines' names.
+    y : str, default "validation RMSE"
+        The column of the vertical axis, in stars.
+
+    Returns
+    -------
+    Figure
+        A Plotly figure. The lowest point of each line is ringed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no table, or has no such column.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame(
+    ...     {"n_factors": [2, 4, 8], "model": "biases", "validation RMSE": [0.9, 0.87, 0.88]}
+    ... )
+    >>> fig = plot_validation_curves(table, "n_factors")
+    >>> [line.name for line in fig.data]
+    ['biases', 'lowest']
+    """
+    _check_columns_of(table, [x, by, y])
+    fig = figure(x, f"{y} (stars)", showlegend=False)
+    groups = {str(name): part.sort_values(x) for name, part in table.groupby(by, sort=False)}
+    for (name, part), color in zip(groups.items(), cycle(fig.layout.colorway)):
+        values, (at, position) = part[y].round(4), _place_of_name(name, groups, y)
+        fig.add_scatter(
+            x=part[x],
+            y=values,
+            name=name,
+            mode="lines+text",
+            line_color=color,
+            text=np.where(np.arange(len(part)) == at, f"\u2002{name}\u2002", ""),
+            textfont_color=color,
+            textposition=position,
+        )
+        ring = dict(color="white", size=9, line=dict(color=color, width=2))
+        if np.ptp(values):
+            at = part.loc[[values.idxmin()]]
+            fig.add_scatter(x=at[x], y=at[y], name="lowest", mode="markers", marker=ring)
+    return fig
+
+
+def _place_of_name(name: str, groups: dict, y: str) -> tuple[int, str]:
+    "At which point of a line its name stands, and where: at the end with more room around it."
+    ends = {key: part[y].iloc[[0, -1]].to_numpy() for key, part in groups.items()}
+    above = [ends[name] - end for key, end in ends.items() if key != name] or [np.ones(2)]
+    side = int(np.min(np.abs(above), 0).argmax()) if len(above) > 1 else 1
+    lowest = all(gap[side] < 0 for gap in above)
+    place = f"{'bottom' if lowest else 'top'} {'left' if side else 'right'}"
+    return side * (len(groups[name]) - 1), place
+
+
+def _check_columns_of(table: object, columns: list[str]):
+    "`TypeError` or `ValueError` where a figure is given something else than a table with columns."
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table must be a DataFrame, not a {type(table).__name__}.")
+    if missing := [name for name in columns if name not in table]:
+        raise ValueError(
+            f"The table has no column {missing[0]!r}; it has {', '.join(map(str, table))}."
+        )
+
+# %% ../../nbs/factorization/matrix_factorization.ipynb #n036
+def _main_factors(U: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    "The same product with its factors in order of size, by singular values: U V^T = P S Q^T."
+    (of_users, A), (of_movies, B) = np.linalg.qr(U), np.linalg.qr(V)
+    P, s, Q = np.linalg.svd(A @ B.T, full_matrices=False)
+    signs = np.sign(Q[np.arange(len(s)), np.abs(Q).argmax(1)])
+    size = signs * np.sqrt(s)
+    return of_users @ P * size, of_movies @ Q.T * size
+
+# %% ../../nbs/factorization/matrix_factorization.ipynb #n037
+def plot_factor_map(
+    model: RatingEstimator, n_movies: int = 100, n_titles: int = 16, x: int = 1, y: int = 2
+) -> go.Figure:
+    """The best known movies on a map of two main factors, with the titles of those at its edge.
+
+    Main factors give the same product as the learned ones, and come in order of size.
+
+    Parameters
+    ----------
+    model : RatingEstimator
+        A fitted model of one set of factors, such as `MatrixFactorizationRegressor`.
+    n_movies : int, default 100
+        The most rated movies, so many.
+    n_titles : int, default 16
+        How many of them are named on the map; on a screen the others say their name when touched.
+    x, y : int, default 1 and 2
+        The main factors of the two axes, from 1.
+
+    Returns
+    -------
+    Figure
+        A Plotly figure.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The model has no factors of movies, or not as many.
+
+    Examples
+    --------
+    >>> from thu_big_data_ml import ALSFactorization, plot_factor_map, synthetic_ratings
+    >>> data = synthetic_ratings(60, 50, 900, random_state=0)
+    >>> fig = plot_factor_map(ALSFactorization(n_factors=2).fit(data.train), n_titles=3)
+    >>> sum(title != "" for title in fig.data[0].text)
+    3
+    """
+    if not hasattr(model, "U_") or not hasattr(model, "V_"):
+        raise TypeError(f"model must be a fitted factorization, not {brief(model)}.")
+    n_factors = model.V_.shape[1]
+    if not {x, y} <= set(range(1, n_factors + 1)):
+        raise ValueError(f"The model has {n_factors} factors: x and y are from 1 to {n_factors}.")
+    known = np.argsort(-model.matrix_.getnnz(0), kind="stable")[:n_movies]
+    at = _main_factors(model.U_, model.V_)[1][known][:, [x - 1, y - 1]]
+    names, left = _short_titles(model)[known], at[:, 0] > np.median(at[:, 0])
+    shown = _at_the_edge(at, left, names, n_titles)
+    fig = figure(f"main factor {x}", f"main factor {y}", showlegend=False)
+    return fig.add_scatter(
+        x=at[:, 0].round(3),
+        y=at[:, 1].round(3),
+        text=np.where(shown, names, ""),
+        hovertext=names,
+        mode="markers+text",
+        textposition=np.where(left, "middle left", "middle right"),
+        marker_color=np.where(shown, fig.layout.colorway[0], "#c0c0c0"),
+    )
+
+
+def _short_titles(model) -> np.ndarray:  # (n_movies,) of text
+    "Titles without brackets, the article in front; ids where no titles are known."
+    if model.titles_ is None:
+        return model.movie_ids_.astype(str)
+    plain = (re.sub(r" *[(].*| - .*", "", str(title)) for title in model.titles_)
+    plain = (re.sub("(.*), (The|A|An)$", r"\2 \1", title) for title in plain)
+    return np.array([title if len(title) < 27 else title[:25] + "\u2026" for title in plain])
+
+
+def _at_the_edge(at: np.ndarray, left: np.ndarray, names: np.ndarray, n: int) -> np.ndarray:
+    "Whether a point is named: the n farthest from the middle whose names do not overlap."
+    spread = (at - at.mean(0)) / np.maximum(np.ptp(at, axis=0), 1e-12)
+    width = 0.03 + 0.014 * np.char.str_len(names)  # of the picture
+    start = spread[:, 0] - left * width
+    chosen = []
+    for here in np.argsort(-np.square(spread).sum(1)):
+        apart = (start[chosen] > start[here] + width[here]) | (
+            start[chosen] + width[chosen] < start[here]
+        )
+        apart |= np.abs(spread[chosen, 1] - spread[here, 1]) > 0.05
+        if len(chosen) < n and apart.all():
+            chosen.append(here)
+    return np.isin(np.arange(len(at)), chosen)
