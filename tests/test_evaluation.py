@@ -3,13 +3,21 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import ndcg_score
 
 from thu_big_data_ml.data.ratings import split_ratings
 from thu_big_data_ml.data.sources import load_ratings
 from thu_big_data_ml.data.synthetic import synthetic_ratings
 from thu_big_data_ml.estimators.baseline import BaselinePredictor
-from thu_big_data_ml.evaluation.comparison import compare, default_models
+from thu_big_data_ml.evaluation import comparison
+from thu_big_data_ml.evaluation.comparison import (
+    compare,
+    compare_cold_start,
+    compare_updates,
+    default_models,
+    plot_cold_start,
+)
 from thu_big_data_ml.evaluation.improvements import ladder_table, plot_ladder
 from thu_big_data_ml.factorization.sgd import SGDFactorization
 from thu_big_data_ml.metrics import (
@@ -214,3 +222,68 @@ def test_a_ladder_is_pairs_and_its_figure_says_what_leads_to_the_best():
         plot_ladder(None)
     with pytest.raises(ValueError, match="no column 'gain'"):
         plot_ladder(table.drop(columns="gain"))
+
+
+def test_new_users_are_answered_from_what_they_gave_and_no_more():
+    data = synthetic_ratings(150, 100, 5000, random_state=5)
+    models = {"biases": BaselinePredictor(user_damping=3), "factors": SGDFactorization(2)}
+    models["factors"].set_params(n_epochs=5, random_state=0)
+    table = compare_cold_start(models, data, (0, 2, 10), random_state=1)
+    assert [*table["model"]] == ["biases"] * 3 + ["factors"] * 3
+    assert [*table["n_given"]] == [0, 2, 10] * 2
+    assert not hasattr(models["biases"], "matrix_")  # copies learn
+
+    others, given, asked, y = comparison._newcomers(models, data, (10,), 0.2, 1)
+    new = asked["user_id"].unique()
+    assert not others["user_id"].isin(new).any() and len(new) == 30
+    assert set(given["movie_id"]) | set(asked["movie_id"]) <= set(others["movie_id"])
+    assert given.groupby("user_id")["date"].is_monotonic_increasing.all()
+
+    # by hand: mean and movies from the others, users from their first two ratings
+    model = BaselinePredictor(user_damping=3).fit(others)
+    level = model.global_mean_ + pd.Series(model.movie_bias_, model.movie_ids_)
+    first = given.groupby("user_id").head(2)
+    above = (first["rating"] - first["movie_id"].map(level)).groupby(first["user_id"])
+    bias = above.sum() / (above.size() + 3)
+    expected = asked["movie_id"].map(level) + asked["user_id"].map(bias)
+    expected = rmse(y, np.clip(expected, *model.rating_scale_))
+    assert table["rmse"][1] == pytest.approx(expected, abs=1e-6)
+    # with nothing given the biases answer for all, each model with its own damping
+    assert table["rmse"][0] == pytest.approx(rmse(y, np.clip(asked["movie_id"].map(level), 1, 5)))
+    figure = plot_cold_start(table)
+    assert [line.name for line in figure.data] == ["biases", "factors"]
+    assert [*figure.data[0].x] == ["0", "2", "10"]
+
+
+def test_updates_are_timed_on_copies():
+    data = synthetic_ratings(60, 40, 900, random_state=0)
+    model = BaselinePredictor().fit(data.train)
+    before = model.predict(data.test)
+    table = compare_updates({"biases": model}, data, n_given=3, n_repeats=2)
+    assert [*table] == ["new_user_seconds", "new_rating_seconds"] and (table > 0).all(axis=None)
+    np.testing.assert_array_equal(model.predict(data.test), before)
+    users, ratings = comparison._new_users_and_ratings(data, 3, 4)
+    assert all(len(part) == 3 and part["user_id"].nunique() == 1 for part in users)
+    assert not set(users[0]["user_id"]) & set(data.user_ids) and all(len(r) == 1 for r in ratings)
+
+
+def test_questions_on_new_users_say_what_they_need():
+    data = synthetic_ratings(60, 40, 900, random_state=0)
+    one = {"biases": BaselinePredictor()}
+    for arguments, options, said in (
+        (({"mean": Bare()}, data), {}, "no fold_in"),
+        ((one, data), dict(n_given=(0, 2.5)), "n_given"),
+        ((one, data), dict(n_given=()), "n_given"),
+        ((one, data), dict(n_given=(0, 1000)), "lower share or n_given"),
+        ((one, data), dict(share=1), "share"),
+        ((one, data.train), {}, "RatingData"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=said):
+            compare_cold_start(*arguments, **options)
+    with pytest.raises(NotFittedError):
+        compare_updates(one, data, n_given=3)
+    with pytest.raises(ValueError, match="1000 ratings"):
+        compare_updates({"biases": BaselinePredictor().fit(data.train)}, data, n_given=1000)
+    for wrong in (None, pd.DataFrame({"rmse": [1.0]})):
+        with pytest.raises((TypeError, ValueError), match="compare_cold_start.* return"):
+            plot_cold_start(wrong)

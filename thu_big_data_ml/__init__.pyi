@@ -100,7 +100,10 @@ from .evaluation.tuning import (
 )
 from .evaluation.comparison import (
     compare,
+    compare_cold_start,
+    compare_updates,
     default_models,
+    plot_cold_start,
     plot_comparison,
     plot_error_by_activity,
 )
@@ -136,6 +139,8 @@ __all__ = [
     "calibration",
     "center_ratings",
     "compare",
+    "compare_cold_start",
+    "compare_updates",
     "compute_weighted_sum_on_matrix",
     "cosine_by_matrix_product",
     "cut_subset",
@@ -161,6 +166,7 @@ __all__ = [
     "nearest_users",
     "one_standard_error",
     "paired_difference",
+    "plot_cold_start",
     "plot_comparison",
     "plot_error_by_activity",
     "plot_factor_map",
