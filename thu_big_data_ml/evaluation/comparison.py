@@ -100,64 +100,6 @@ def default_models(
         models["both families, Bayesian with time"] = corrected(bayesian(time=True))
     return models
 
-# %% ../../nbs/evaluation/comparison.ipynb #c005
-def default_models(
-    device: str | None = None,
-    random_state: int = 0,
-    verbose: bool = False,
-    time: bool = True,
-) -> dict[str, object]:
-    """The models of the report.
-
-    Parameters
-    ----------
-    device : str, optional
-        "cpu", "cuda"; by default a GPU where there is one.
-    random_state : int, default 0
-        Seed of what is random.
-    verbose : bool, default False
-        Whether long trainings show a progress bar.
-    time : bool, default True
-        Whether the ratings have dates; without them the models that learn from dates are left out.
-
-    Returns
-    -------
-    dict of str to estimator
-        Name to unfitted estimator.
-
-    Examples
-    --------
-    >>> default_models()["damped biases"]
-    BaselinePredictor()
-    >>> len(default_models()), len(default_models(time=False))
-    (15, 13)
-    """
-    seeded = dict(random_state=random_state, verbose=verbose)
-    factorization = partial(MatrixFactorizationRegressor, device=device, **seeded)
-    bayesian = partial(GibbsFactorization, **seeded)
-    mean_field = partial(VariationalFactorization, device=device, **seeded)
-    corrected = partial(NeighborCorrected, random_state=random_state)
-    near = dict(n_neighbors=40, center="baseline", shrinkage=30, device=device)
-    models = {
-        "global mean": DummyRegressor(),
-        "damped biases": BaselinePredictor(),
-        "user CF, cosine, all raters": UserCF(device=device),
-        "user CF, centred, 40 nearest": UserCF(damping=0.1, **near),
-        "movie CF, centred, 40 nearest": ItemCF(amplification=1.5, damping=0.03, **near),
-        "factorization, U V^T": factorization(bias=False),
-        "factorization, biases": factorization(implicit=False),
-        "factorization, who rated what": factorization(),
-        "factorization, mean field": mean_field(),
-        "factorization, Bayesian": bayesian(),
-        "both families": corrected(factorization()),
-        "both families, mean field": corrected(mean_field()),
-        "both families, Bayesian": corrected(bayesian()),
-    }
-    if time:
-        models["both families, mean field with time"] = corrected(mean_field(time=True))
-        models["both families, Bayesian with time"] = corrected(bayesian(time=True))
-    return models
-
 # %% ../../nbs/evaluation/comparison.ipynb #c007
 def compare(
     models: dict[str, object],

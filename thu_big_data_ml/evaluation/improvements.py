@@ -47,7 +47,7 @@ def ladder_table(
     [nan, 0.528]
     """
     _check_rungs(predictions, stands_on)
-    rows = {name: dict(rmse=rmse(y_true, given)) for name, given in predictions.items()}
+    rows: dict = {name: dict(rmse=rmse(y_true, given)) for name, given in predictions.items()}
     for rung, below in stands_on.items():
         pair = paired_difference(y_true, predictions[rung], predictions[below])
         rows[rung] |= dict(stands_on=below, gain=-pair["difference"])
