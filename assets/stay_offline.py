@@ -3,6 +3,8 @@
 A browser blocks two things on a page from disk: scripts that are modules, and fetch. So Quarto's
 module becomes a plain script, and the index of the search is a script, too. What Quarto adds to
 every page for widgets, from the network, is taken out, and plotly.js where there is no figure.
+For readers who listen, the sidebar has a name, its openers are buttons, and empty heads of columns
+are no heads.
 """
 
 import os
@@ -20,6 +22,9 @@ plotly = re.compile(r'<script src="[^"]*plotly\.min\.js"></script>\s*')
 module = re.compile(
     r'(<script src="[^"]*/)(quarto|tabsets/tabsets)\.js" type="module"></script>\s*'
 )
+
+opener = re.compile(r'(<a [^>]*data-bs-toggle="collapse"[^>]*)role="navigation"')
+empty_head = re.compile(r"<th(\b[^>]*)>\s*</th>")
 
 imported = 'import * as tabsets from "./tabsets/tabsets.js";'
 by_module = 'window.location.protocol === "file:" && !shownWarning'
@@ -46,10 +51,12 @@ def instead(text: str, old: str, new: str) -> str:
 
 
 def plain_page(text: str) -> str:
-    "A page without the network, and with plain scripts."
+    "A page without the network, with plain scripts and names for its parts."
     text = require_setup.sub("", network_script.sub("", text))
     if "Plotly.newPlot" not in text:
         text = plotly.sub("", text)
+    text = opener.sub(r'\1role="button"', empty_head.sub(r"<td\1></td>", text))
+    text = text.replace('<nav id="quarto-sidebar"', '<nav id="quarto-sidebar" aria-label="Book"')
     return module.sub(
         lambda tag: f'{tag[1]}quarto.js" defer></script>\n' if tag[2] == "quarto" else "", text
     )
