@@ -58,7 +58,7 @@ report: $(READY) ## the HTML book and the PDF, in _docs/; needs quarto on PATH
 	@command -v quarto > /dev/null || { echo "quarto is not on PATH: pip install quarto-cli, or https://quarto.org/docs/get-started/"; exit 1; }
 	QUARTO_PYTHON=$(CURDIR)/$(PY) quarto render
 
-TABLES := user_cf roofline scaling peers time_to_rmse prize prize_race
+TABLES := user_cf roofline scaling peers time_to_rmse prize prize_race workers
 bench: $(READY) ## the measurements of chapter "Scaling", into bench/results/, on a quiet machine; TABLES="user_cf" for one
 	@for table in $(TABLES); do start=$$(date +%s); echo "== $$table"; $(PY) bench/$$table.py || exit 1; echo "== $$table took $$(($$(date +%s) - start)) s"; done
 

@@ -11,7 +11,7 @@ import shlex
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,7 +61,11 @@ def clocks() -> dict:
     "Seconds so far: on the wall, of all cores at work, and of this program and what it started."
     cores = psutil.cpu_times()
     busy = cores.user + cores.system + getattr(cores, "nice", 0)
-    return dict(wall=time.perf_counter(), busy=busy, own=sum(os.times()[:4]))
+    own = sum(os.times()[:4])
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            own += sum(child.cpu_times()[:2])
+    return dict(wall=time.perf_counter(), busy=busy, own=own)
 
 
 def cores_of_others() -> float:

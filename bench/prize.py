@@ -46,7 +46,7 @@ fits = {  # stage -> class, parameters, passes over the ratings
     f"AdamW, k = {K_POINT}": (
         MatrixFactorizationRegressor,
         point | dict(implicit=False, device="cpu"),
-        dict(n_epochs=100),
+        dict(n_epochs=40),
     ),
     f"mean field, k = {K_FIELD}": (
         VariationalFactorization,

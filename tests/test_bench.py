@@ -314,3 +314,20 @@ def test_a_peer_whose_interpreter_is_missing_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(peers, "here", tmp_path)
     peer = peers.Peer("nobody", tmp_path / "split.npz", 1, 60, 60)
     assert "needs python9.9" in peer.error and not (tmp_path / ".environments").exists()
+
+
+def test_a_fit_by_two_workers(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(bench))
+    monkeypatch.setenv("PYTHONPATH", str(bench.parent))
+    prize, workers = (runpy.run_path(str(bench / f"{name}.py")) for name in ("prize", "workers"))
+    folder = tmp_path / "archive"
+    prize["prize_archive"].make_archive(folder, 0.1)
+    store = read_prize(folder, tmp_path / "store.npz", partial=True, verbose=False)
+    half = workers["first_half"](store)
+    assert 0.4 < len(half) / len(store) < 0.6
+    job = dict(model="ALS, k = 32", path=str(store.path), passes=3, half=False)
+    with patch.dict(os.environ):
+        found = workers["fit_by"](2, **job, checkpoint=None, kill_after=0)
+    alone = workers["ALSFactorization"](**workers["point"], n_epochs=3).fit(store)
+    assert found["train_rmse"] == pytest.approx(alone.history_["train_rmse"].iloc[-1], abs=2e-4)
+    assert found["megabytes_sent"] > 0 and len(found["seconds"]) == 3

@@ -43,7 +43,7 @@ def add_listed(typingctx, indices, n, table, out):
 
 @kernel(parallel=True)
 def find_ends(indices, indptr, starts, stop, shares, ends):
-    "For each row, where its indices reach `stop`, from `starts` on."
+    "For each row, where its indices, which ascend, reach `stop`, from `starts` on."
     for share in prange(len(shares) - 1):
         for row in range(shares[share], shares[share + 1]):
             e = starts[row]
@@ -58,7 +58,7 @@ def add_tiles(
     starts,  # (n,) int64: the first rating of each row that counts
     ends,  # (n,) int64: and the one behind the last
     first,  # the index whose row is the first of the block
-    tiles,  # (n_tiles, BLOCK, WIDTH) float32
+    tiles,  # (n_tiles, min(m, BLOCK), WIDTH) float32, for m rows of the other side
     shares,  # blocks of rows, of about as many ratings
     out,  # (n, n_tiles * WIDTH) float32
 ):
@@ -95,7 +95,7 @@ class Listed:
 
 def listed_blocks(
     indptr: np.ndarray,  # (n + 1,) int64: of the rows that are summed, or of some of them
-    indices: np.ndarray,  # (nnz,) int32
+    indices: np.ndarray,  # (nnz,) int32, ascending within a row
     m: int,  # rows of the other side
 ) -> Iterator[Listed]:
     "What the rows have rated, by blocks of the other side."
@@ -116,7 +116,7 @@ def tiles_for(width: int, m: int = BLOCK) -> np.ndarray:
 def fill_tiles(
     table,  # (m, width) float32
     weight,  # (m,) float32
-    tiles,  # (n_tiles, BLOCK, WIDTH) float32, overwritten
+    tiles,  # (n_tiles, at least m, WIDTH) float32, overwritten
 ):
     "Rows of a table, times their weights, as tiles."
     for j in prange(len(table)):
@@ -128,7 +128,7 @@ def fill_tiles(
 
 def sum_listed(
     indptr: np.ndarray,  # (n + 1,) int64
-    indices: np.ndarray,  # (nnz,) int32
+    indices: np.ndarray,  # (nnz,) int32, ascending within a row
     table: np.ndarray,  # (m, width) float32
     weight: np.ndarray,  # (m,) float32
 ) -> np.ndarray:  # (n, width) float32, and 0 up to the next multiple of `WIDTH`

@@ -27,7 +27,8 @@ def lay_out_moments(
     covariance,  # (n, P) float32
     weight,  # (n,) float32 noise precisions
     tiles,  # overwritten, see `tiles_for`: second moments, means and 1, times the weight
-    means,  # (BLOCK, K + 1) float32, overwritten: means and 1, times the weight
+    # (at least n, K + 1) float32, overwritten: means and 1, times the weight; see `sum_moments`
+    means,
 ):
     "The moments of a block, as they are added up."
     (n, K), P, done = X.shape, covariance.shape[1], 0
@@ -95,7 +96,7 @@ class Sums:
 
 
 def sum_moments(
-    # the ratings of the rows, see `add_rated`
+    # the ratings of the rows, see `add_rated` and `listed_blocks`
     indptr,
     indices,
     target,

@@ -41,9 +41,10 @@ def copy_vectors(typingctx, source, n, target):
 
 @kernel(fastmath={"reassoc", "contract"})
 def solve_in_place(
-    A,  # (m, m) float32: lower triangle of a positive definite matrix; overwritten
-    # how many unknowns; row m of A holds the right-hand side and, last, the sum of squares
-    m,
+    # float32, m + 1 rows or more, overwritten: the first m have the lower triangle of a positive
+    # definite matrix, row m has the right-hand side and, last, the sum of squares
+    A,
+    m,  # how many unknowns
 ):
     """Cholesky factorisation and substitution.
 
