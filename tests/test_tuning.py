@@ -335,6 +335,9 @@ def test_the_figure_of_a_search_names_its_lines_and_marks_the_choice():
         "1",
         "penalty λ",
     }
+    outside = table.assign(rmse=[0.9, 0.8, 0.95, 1.2, 1.5])  # one line ends above the axis
+    notes = plot_search(outside, worst=1).layout.annotations
+    assert {note.text: note.x for note in notes} == {"1": 0, "9": 0, "penalty λ": 0}
     with pytest.raises(TypeError, match="not a NoneType"):
         plot_search(None)
     with pytest.raises(ValueError, match="no column 'weight_decay'"):

@@ -553,14 +553,13 @@ def _add_line(fig: go.Figure, part: pd.DataFrame, x: str, name: str, best: bool)
 
 def _name_lines(fig: go.Figure, ends: list, n_ticks: int, heading: str, worst: float | None):
     "Values beside their lines, at the left or the right end; above them what they are."
-    gaps = [np.diff(np.sort([*end.values()])).min(initial=np.inf) for end in ends]
-    right = bool(gaps[1] > gaps[0])
+    inside = [{v: h for v, h in end.items() if worst is None or h < worst} for end in ends]
+    gaps = [np.diff(np.sort([*end.values()])).min(initial=np.inf) for end in inside]
+    right = bool((len(inside[1]), gaps[1]) > (len(inside[0]), gaps[0]))
     side = dict(showarrow=False, xanchor="left" if right else "right")
-    for value, height in ends[right].items():
-        if worst is None or height < worst:
-            # a category is meant by its number
-            place = dict(x=right * (n_ticks - 1), y=height, xshift=12 if right else -12)
-            fig.add_annotation(text=f"{value:g}", **place, **side)
+    for value, height in inside[right].items():  # a category is meant by its number
+        place = dict(x=right * (n_ticks - 1), y=height, xshift=12 if right else -12)
+        fig.add_annotation(text=f"{value:g}", **place, **side)
     corner = dict(xref="paper", yref="paper", x=int(right), y=1.02, yanchor="bottom")
     fig.add_annotation(text=heading, **corner, **side | dict(xanchor="right" if right else "left"))
 
