@@ -69,3 +69,23 @@ def test_a_notebook_opens_with_its_title_and_has_one(path):
     first, *rest = cells_of(path, "markdown")
     assert re.match(r"# \S.*\n\n> \S", first)
     assert not any(re.search(r"^# ", text, re.M) for text in rest)
+
+
+def test_the_answer_and_the_readme_say_the_same():
+    table = (root / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+?) \| (\d\.\d{4}) \|$", table, re.M))
+    answer = (root / "index.qmd").read_text(encoding="utf-8")
+    told = {
+        "global mean",
+        "damped biases",
+        "user CF, cosine, all raters",
+        "user CF, centred, 40 nearest",
+        "movie CF, centred, 40 nearest",
+        "factorization, U V^T",
+        "factorization, biases",
+        "both families, mean field",
+        "both families, mean field with time",
+    }
+    for name in told:
+        assert f"{float(rows[name]):.3f}" in answer, name
+    assert abs(float(rows["factorization, mean field"]) - 0.839) < 0.001 and "0.839" in answer
