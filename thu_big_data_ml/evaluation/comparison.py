@@ -22,7 +22,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from .._parameters import check_count, check_number, seed_of
+from .._parameters import check_count, check_number, check_table, seed_of
 from ..bayesian.gibbs import GibbsFactorization
 from ..bayesian.variational import VariationalFactorization
 from ..data._sparse import positions
@@ -186,7 +186,7 @@ def plot_comparison(table: pd.DataFrame) -> Figure:
     >>> list(plot_comparison(table).data[0].y)
     ['a', 'b']
     """
-    _check_frame("table", table, ["rmse", "standard_error"])
+    check_table("table", table, ["rmse", "standard_error"], f"the first {_of_compare}")
     best_last = table.dropna(subset="rmse").sort_values("rmse", ascending=False)
     fig = figure("test RMSE (stars)", "", yaxis_automargin=True, margin_l=20)
     fig.add_scatter(
@@ -199,20 +199,7 @@ def plot_comparison(table: pd.DataFrame) -> Figure:
     return fig
 
 
-_returned = {
-    "compare": "compare returns two: table, predictions = compare(models, data)",
-    "compare_cold_start": "compare_cold_start(models, data) returns it",
-}
-
-
-def _check_frame(name: str, frame: object, columns: list[str], source: str = "compare"):
-    "`TypeError` or `ValueError` where a figure is given something else than a frame with columns."
-    if not isinstance(frame, pd.DataFrame):
-        kind = type(frame).__name__
-        raise TypeError(f"{name} is a {kind}, not a DataFrame; {_returned[source]}.")
-    missing = [column for column in columns if column not in frame]
-    if missing:
-        raise ValueError(f"{name} has no column {missing[0]!r}; is it what {source} returned?")
+_of_compare = "of the two that compare returns, table, predictions = compare(models, data)"
 
 # %% ../../nbs/evaluation/comparison.ipynb #c024
 def plot_error_by_activity(
@@ -248,7 +235,7 @@ def plot_error_by_activity(
     >>> [line.name for line in plot_error_by_activity(data, predictions).data]
     ['mean']
     """
-    _check_frame("predictions", predictions, [])
+    check_table("predictions", predictions, [], f"the second {_of_compare}")
     if by not in ("user_id", "movie_id"):
         raise ValueError(f"by must be 'user_id' or 'movie_id', not {by!r}.")
     if len(predictions) != len(data.test):
@@ -397,7 +384,7 @@ def plot_cold_start(table: pd.DataFrame) -> Figure:
     ['0', '5']
     """
     columns = ["model", "n_given", "rmse"]
-    _check_frame("table", table, columns, "compare_cold_start")
+    check_table("table", table, columns, "the table that compare_cold_start returns")
     parts = table.groupby("model", sort=False)
     lines = {name: (part["n_given"].astype(str), part["rmse"]) for name, part in parts}
     return _lines("known ratings of the new user", lines)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from plotly.graph_objects import Figure
 
+from .._parameters import check_table
 from ..help import figure
 from ..metrics import paired_difference, rmse
 
@@ -92,11 +93,8 @@ def plot_ladder(table: pd.DataFrame) -> Figure:
     >>> [text.strip() for text in plot_ladder(table).data[2].text]
     ['0.816', '0.5278 ± 0.2719']
     """
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"table must be what ladder_table returns, not {type(table).__name__}.")
-    missing = {"stands_on", "rmse", "gain", "standard_error"} - set(table)
-    if missing:
-        raise ValueError(f"The table has no column {min(missing)!r}; ladder_table gives it.")
+    columns = ["stands_on", "rmse", "gain", "standard_error"]
+    check_table("table", table, columns, "the table that ladder_table returns")
     after, before = table["rmse"], table["rmse"] + table["gain"].fillna(0)
     ends = pd.DataFrame(dict(low=np.minimum(after, before), high=np.maximum(after, before)))
     turned = ends.mean(axis=1) > (ends["low"].min() + ends["high"].max()) / 2  # text at the left

@@ -28,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .._cache import memory_of
+from .._parameters import check_table
 from ._measuring import check_frame, check_models
 from ._rows import code_fingerprint, ratings_fingerprint
 from ..help import figure, joblib_memory
@@ -405,18 +406,7 @@ _words = dict(
     rmse="RMSE",
     standard_error="standard error",
 )  # what parameters and columns are called in figures and tables
-
-
-def _check_results(table: object, columns: tuple):
-    "`TypeError` or `ValueError` where a figure is given something else than a search's table."
-    if not isinstance(table, pd.DataFrame):
-        kind = type(table).__name__
-        raise TypeError(f"table must be what search_results returns, not a {kind}.")
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise ValueError(
-            f"The table has no column {missing[0]!r}; it has {', '.join(map(str, table))}."
-        )
+_of_search = "the table that search_results returns"
 
 # %% ../../nbs/evaluation/tuning.ipynb #c017
 def plot_grid(
@@ -454,7 +444,7 @@ def plot_grid(
     >>> plot_grid(table, "a", "b").data[0].z.tolist()
     [[0.9, 0.8], [1.0, 0.7]]
     """
-    _check_results(table, (x, y, "rmse"))
+    check_table("table", table, [x, y, "rmse"], _of_search)
     grid = table.pivot_table(index=y, columns=x, values="rmse", aggfunc="min").round(4)
     axes = _words.get(x, x), _words.get(y, y)
     fig = figure(*axes, xaxis_type="category", yaxis_type="category")
@@ -514,7 +504,7 @@ def plot_search(
     >>> [line.name for line in plot_search(table).data]
     ['9', '1']
     """
-    _check_results(table, (x, line, "rmse", "standard_error"))
+    check_table("table", table, [x, line, "rmse", "standard_error"], _of_search)
     marked = table.loc[[] if chosen is None else [chosen]]
     shown = table.sort_values("rmse").drop_duplicates([line, x]).sort_values(x)
     lowest = shown.loc[shown["rmse"].idxmin()]

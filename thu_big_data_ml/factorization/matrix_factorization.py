@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from torch import nn
 from torch.nn.functional import embedding
 
-from .._parameters import brief, seed_of
+from .._parameters import brief, check_table, seed_of
 from ..estimators._factor_model import check_factors
 from ..estimators.contract import RatingEstimator
 from ._point_model import PointModel
@@ -573,7 +573,7 @@ def plot_validation_curves(
     >>> [line.name for line in fig.data]
     ['biases', 'lowest']
     """
-    _check_columns_of(table, [x, by, y])
+    check_table("table", table, [x, by, y], "a DataFrame")
     fig = figure(x, f"{y} (stars)", showlegend=False)
     groups = {str(name): part.sort_values(x) for name, part in table.groupby(by, sort=False)}
     for (name, part), color in zip(groups.items(), cycle(fig.layout.colorway)):
@@ -603,16 +603,6 @@ def _place_of_name(name: str, groups: dict, y: str) -> tuple[int, str]:
     lowest = all(gap[side] < 0 for gap in above)
     place = f"{'bottom' if lowest else 'top'} {'left' if side else 'right'}"
     return side * (len(groups[name]) - 1), place
-
-
-def _check_columns_of(table: object, columns: list[str]):
-    "`TypeError` or `ValueError` where a figure is given something else than a table with columns."
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"table must be a DataFrame, not a {type(table).__name__}.")
-    if missing := [name for name in columns if name not in table]:
-        raise ValueError(
-            f"The table has no column {missing[0]!r}; it has {', '.join(map(str, table))}."
-        )
 
 # %% ../../nbs/factorization/matrix_factorization.ipynb #n036
 def _main_factors(U: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
