@@ -22,7 +22,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
-from .._parameters import check_count, check_number, check_table, seed_of
+from .._parameters import check_columns, check_count, check_number, seed_of
 from ..bayesian.gibbs import GibbsFactorization
 from ..bayesian.variational import VariationalFactorization
 from ..data._sparse import positions
@@ -186,7 +186,7 @@ def plot_comparison(table: pd.DataFrame) -> Figure:
     >>> list(plot_comparison(table).data[0].y)
     ['a', 'b']
     """
-    check_table("table", table, ["rmse", "standard_error"], f"the first {_of_compare}")
+    check_columns("table", table, ["rmse", "standard_error"], f"the first {_of_compare}")
     best_last = table.dropna(subset="rmse").sort_values("rmse", ascending=False)
     fig = figure("test RMSE (stars)", "", yaxis_automargin=True, margin_l=20)
     fig.add_scatter(
@@ -235,7 +235,7 @@ def plot_error_by_activity(
     >>> [line.name for line in plot_error_by_activity(data, predictions).data]
     ['mean']
     """
-    check_table("predictions", predictions, [], f"the second {_of_compare}")
+    check_columns("predictions", predictions, [], f"the second {_of_compare}")
     if by not in ("user_id", "movie_id"):
         raise ValueError(f"by must be 'user_id' or 'movie_id', not {by!r}.")
     if len(predictions) != len(data.test):
@@ -384,7 +384,7 @@ def plot_cold_start(table: pd.DataFrame) -> Figure:
     ['0', '5']
     """
     columns = ["model", "n_given", "rmse"]
-    check_table("table", table, columns, "the table that compare_cold_start returns")
+    check_columns("table", table, columns, "the table that compare_cold_start returns")
     parts = table.groupby("model", sort=False)
     lines = {name: (part["n_given"].astype(str), part["rmse"]) for name, part in parts}
     return _lines("known ratings of the new user", lines)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from plotly.graph_objects import Figure
 
-from .._parameters import check_table
+from .._parameters import check_columns
 from ..help import figure
 from ..metrics import paired_difference, rmse
 
@@ -94,7 +94,7 @@ def plot_ladder(table: pd.DataFrame) -> Figure:
     ['0.816', '0.5278 ± 0.2719']
     """
     columns = ["stands_on", "rmse", "gain", "standard_error"]
-    check_table("table", table, columns, "the table that ladder_table returns")
+    check_columns("table", table, columns, "the table that ladder_table returns")
     after, before = table["rmse"], table["rmse"] + table["gain"].fillna(0)
     ends = pd.DataFrame(dict(low=np.minimum(after, before), high=np.maximum(after, before)))
     turned = ends.mean(axis=1) > (ends["low"].min() + ends["high"].max()) / 2  # text at the left

@@ -28,7 +28,7 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
 from .._cache import memory_of
-from .._parameters import check_table
+from .._parameters import check_columns
 from ._measuring import check_frame, check_models
 from ._rows import code_fingerprint, ratings_fingerprint
 from ..help import figure, joblib_memory
@@ -444,7 +444,7 @@ def plot_grid(
     >>> plot_grid(table, "a", "b").data[0].z.tolist()
     [[0.9, 0.8], [1.0, 0.7]]
     """
-    check_table("table", table, [x, y, "rmse"], _of_search)
+    check_columns("table", table, [x, y, "rmse"], _of_search)
     grid = table.pivot_table(index=y, columns=x, values="rmse", aggfunc="min").round(4)
     axes = _words.get(x, x), _words.get(y, y)
     fig = figure(*axes, xaxis_type="category", yaxis_type="category")
@@ -504,7 +504,7 @@ def plot_search(
     >>> [line.name for line in plot_search(table).data]
     ['9', '1']
     """
-    check_table("table", table, [x, line, "rmse", "standard_error"], _of_search)
+    check_columns("table", table, [x, line, "rmse", "standard_error"], _of_search)
     marked = table.loc[[] if chosen is None else [chosen]]
     shown = table.sort_values("rmse").drop_duplicates([line, x]).sort_values(x)
     lowest = shown.loc[shown["rmse"].idxmin()]

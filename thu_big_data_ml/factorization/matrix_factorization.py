@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 from torch import nn
 from torch.nn.functional import embedding
 
-from .._parameters import brief, check_table, seed_of
+from .._parameters import brief, check_columns, seed_of
 from ..estimators._factor_model import check_factors
 from ..estimators.contract import RatingEstimator
 from ._point_model import PointModel
@@ -573,7 +573,7 @@ def plot_validation_curves(
     >>> [line.name for line in fig.data]
     ['biases', 'lowest']
     """
-    check_table("table", table, [x, by, y], "a DataFrame")
+    check_columns("table", table, [x, by, y], "a DataFrame")
     fig = figure(x, f"{y} (stars)", showlegend=False)
     groups = {str(name): part.sort_values(x) for name, part in table.groupby(by, sort=False)}
     for (name, part), color in zip(groups.items(), cycle(fig.layout.colorway)):
