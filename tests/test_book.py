@@ -208,6 +208,17 @@ def test_outputs_of_exporting_cells_stay():
     assert last["source"].startswith("#| echo: false\n") and last["outputs"]
 
 
+def test_an_interactive_figure_says_what_is_drawn():
+    book = notebook('#| label: fig-a\n#| fig-alt: "Bars & <dots>."\nplot(1)', "x")
+    drawn = {"text/html": ["<div", ">x</div>"], "image/png": "x"}
+    for cell in book["cells"][1:]:
+        cell["outputs"] = [{"output_type": "display_data", "data": drawn}]
+    figure, other = cells_of(book)[1:]
+    told = '<div role="group" aria-label="Bars &amp; &lt;dots&gt;."><div>x</div></div>'
+    assert "".join(figure["outputs"][0]["data"]["text/html"]) == told
+    assert other["outputs"][0]["data"] == drawn == book["cells"][1]["outputs"][0]["data"]
+
+
 def test_the_filter_is_a_program(tmp_path):
     given = json.dumps(notebook(f"#| export\n{scale} # Zoë"), ensure_ascii=False)
     command = [sys.executable, root / "assets" / "book_filter.py"]
