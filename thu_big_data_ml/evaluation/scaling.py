@@ -6,6 +6,7 @@
 __all__ = ['growth_exponent', 'plot_growth']
 
 # %% ../../nbs/evaluation/scaling.ipynb #n024
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -62,7 +63,7 @@ def growth_exponent(sizes: "ArrayLike", costs: "ArrayLike") -> float:
 def plot_growth(
     table: pd.DataFrame, size: str, cost: str = "seconds", by: str = "step"
 ) -> "Figure":
-    """Cost against size on logarithmic axes: a line a step, named with its exponent.
+    """Cost against size on logarithmic axes: a line a step, its exponent beside its name.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def plot_growth(
     Returns
     -------
     plotly.graph_objects.Figure
-        A steeper line grows faster; the number at its name is `growth_exponent`.
+        The steeper a line, the larger its `growth_exponent`. The costliest at the end comes first.
 
     Raises
     ------
@@ -92,22 +93,16 @@ def plot_growth(
     'pairs: 2.0'
     """
     check_columns("table", table, [size, cost, by], "a DataFrame")
-    lines = {name: part.sort_values(size) for name, part in table.groupby(by, sort=False)}
-    fig = figure(size, cost, xaxis_type="log", yaxis_type="log", showlegend=False)
+    legend = dict(orientation="h", x=0, y=1.02, yanchor="bottom")
+    fig = figure(size, cost, xaxis_type="log", yaxis_type="log", legend=legend)
     fig.update_xaxes(dtick="D2", tickformat="~s")
     fig.update_yaxes(dtick=1)
-    ends = {name: _logarithms(part[cost])[[0, -1]] for name, part in lines.items()}
-    for name, part in lines.items():
-        label = f"{name}: {growth_exponent(part[size], part[cost]):.1f}"
-        gaps = [np.abs(ends[name] - other) for key, other in ends.items() if key != name]
-        at_end = not gaps or bool(np.diff(np.min(gaps, 0))[0] >= 0)
-        texts = [""] * (len(part) - 1)
+    lines = {name: part.sort_values(size) for name, part in table.groupby(by, sort=False)}
+    highest_first = sorted(lines, key=lambda name: -lines[name][cost].iloc[-1])
+    for name, symbol in zip(highest_first, cycle(["circle", "square", "diamond", "cross", "x"])):
+        x, y = lines[name][size], lines[name][cost]
+        label = f"{name}: {growth_exponent(x, y):.1f}"
         fig.add_scatter(
-            x=part[size],
-            y=part[cost].round(4),
-            name=label,
-            mode="lines+markers+text",
-            text=[*texts, label] if at_end else [label, *texts],
-            textposition="top left" if at_end else "top right",
+            x=x, y=y.round(4), name=label, mode="lines+markers", marker=dict(symbol=symbol, size=8)
         )
     return fig
