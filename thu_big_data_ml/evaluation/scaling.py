@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['growth_exponent', 'plot_growth']
 
-# %% ../../nbs/evaluation/scaling.ipynb #n024
+# %% ../../nbs/evaluation/scaling.ipynb #n006
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from plotly.graph_objects import Figure
 
-# %% ../../nbs/evaluation/scaling.ipynb #n025
+# %% ../../nbs/evaluation/scaling.ipynb #n008
 def _logarithms(values) -> np.ndarray:
     "Logarithms of numbers above 0; `ValueError` for others."
     values = np.asarray(values, np.float64)
@@ -27,7 +27,7 @@ def _logarithms(values) -> np.ndarray:
         raise ValueError("Sizes and costs must be lists of numbers above 0.")
     return np.log(values)
 
-# %% ../../nbs/evaluation/scaling.ipynb #n026
+# %% ../../nbs/evaluation/scaling.ipynb #n009
 def growth_exponent(sizes: "ArrayLike", costs: "ArrayLike") -> float:
     """Find the power with which a cost grows: the slope of a line through the logarithms.
 
@@ -59,7 +59,7 @@ def growth_exponent(sizes: "ArrayLike", costs: "ArrayLike") -> float:
     x = x - x.mean()
     return float(x @ y / (x @ x))
 
-# %% ../../nbs/evaluation/scaling.ipynb #n028
+# %% ../../nbs/evaluation/scaling.ipynb #n012
 def plot_growth(
     table: pd.DataFrame, size: str, cost: str = "seconds", by: str = "step"
 ) -> "Figure":
