@@ -14,9 +14,12 @@ What reads the book is what writes the copy: each function here is given `say`, 
 and its kind, and returns what stands in its place.
 """
 
+import argparse
 import html
 import json
+import posixpath
 import re
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -40,7 +43,7 @@ alone = (
     r"|\*An? (?:chapter|machine room|appendix)\.\*$"
 )
 lead = r"(?:\#{1,6} +|[-*+] +|\d+[.)] +|> ?|: +|\[\^[^\]\n]+\]: +)"
-begins = rf"[ \t]*(?:$|{lead}|\||`{{3}}|~{{3}}|\$\$|:::)"
+begins = rf"[ \t]*(?:$|{lead}|\||`{{3}}|~{{3}}|\$\$|:::|\{{\{{<)"
 block = re.compile(
     rf"^[ \t]*(?:{alone})|^(?P<lead>[ \t]*{lead}*)(?P<text>\S[^\n]*(?:\n(?!{begins})[^\n]+)*)$",
     re.M,
@@ -53,10 +56,11 @@ cell_of_table = re.compile(r"(<t([hd])\b[^>]*>)([^<>]+)(?=</t\2>)")
 kept = {
     "code": re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)"),
     "formula": re.compile(r"\$(?!\s)(?:\\.|[^$\\])+?(?<!\s)\$(?!\d)"),
-    "placeholder": re.compile(r"\{\{<.*?>\}\}|%\{[^}]*\}|</?\w[^<>]*>|\{[#.][^{}]*\}|#"),
+    "placeholder": re.compile(r"\{\{<.*?>\}\}|%\{[^}]*\}|</?\w[^<>]*>|\{[#.][^{}]*\}"),
     "link": re.compile(r"\]\(([^()\s]+)[^()]*\)"),
     "label": re.compile(r"@[a-zA-Z][\w:-]*\w"),
     "number": re.compile(r"\d+(?:[.,]\d+)*"),
+    "number of an output": re.compile("#"),
     "cell": re.compile(r"\|"),
 }
 
@@ -344,5 +348,88 @@ def problems(book: dict, known: dict[str, polib.POEntry]) -> Iterator[str]:
     yield from (f"stale: {message!r}" for message in known.keys() - book.keys())
 
 
+def check(path: Path = catalogue):
+    "Name what is wrong with the catalogue, if anything is."
+    if found := list(problems(messages(), entries(path))):
+        sys.exit(
+            "\n".join([*found, f"translate.py: {len(found)} entries are not as they should be."])
+        )
+
+
+# The copy
+
+
+def beside(page: str, here: list[str], text: str) -> str:
+    "Links to pages that the edition has not lead to those of the English one, a folder above."
+
+    def replace(found: re.Match) -> str:
+        path, sign, place = found[1].partition("#")
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
+        if target in here or not (root / target).is_file():
+            return found[0]
+        above = "../" * (1 + page.count("/"))
+        return f"]({above}{posixpath.splitext(target)[0]}.html{sign}{place}"
+
+    return re.sub(r"\]\(([^()\s:]+\.(?:ipynb|qmd)(?:#[^()\s]*)?)", replace, text)
+
+
+def book(folder: Path, path: Path = catalogue):
+    "Write the book in Chinese into a folder, for `quarto render FOLDER --profile zh`."
+    check(path)
+    known, here = entries(path), pages()
+
+    def said(page: str, message: str, kind: str) -> str:
+        return beside(page, here, known[message].msgstr)
+
+    uncopied = shutil.ignore_patterns("__pycache__", "plotly.min.js")
+    shutil.copytree(root / "assets", folder / "assets", ignore=uncopied, dirs_exist_ok=True)
+    for file in [root / "_quarto-zh.yml", *root.glob("*.bib")]:
+        shutil.copy(file, folder)
+    config = said_in_config(configuration(), partial(said, "_quarto.yml"))
+    texts = {"_quarto.yml": yaml.safe_dump(config, allow_unicode=True, sort_keys=False)}
+    texts |= {name: said_in_page(name, partial(said, name)) for name in here}
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+# After rendering
+
+
+def link(site: Path):
+    "On each page a link to the same one of the other edition, or to where that begins."
+    for path in site.rglob("*.html"):
+        name, text = path.relative_to(site).as_posix(), path.read_text(encoding="utf-8")
+        if name.startswith("zh/"):
+            language, title, other = "en", "English", name.removeprefix("zh/")
+        else:
+            language, title, other = "zh", "中文", f"zh/{name}"
+            other = other if (site / other).exists() else "zh/index.html"
+        place = posixpath.relpath(other, posixpath.dirname(name) or ".")
+        where = f'hreflang="{language}" href="{place}"'
+        shown = f'<p class="edition"><a lang="{language}" rel="alternate" {where}>{title}</a></p>'
+        if 'class="edition"' not in text:
+            text = text.replace("</head>", f'<link rel="alternate" {where}>\n</head>', 1)
+            text = re.sub(r"<main\b[^>]*>", rf"\g<0>\n{shown}", text, count=1)
+            with write_whole(path) as unfinished:
+                unfinished.write_text(text, encoding="utf-8")
+
+
+def main():
+    "What the command line asks for."
+    parser = argparse.ArgumentParser(description="The Chinese edition of the book.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in (update, check, book, link):
+        known = commands.add_parser(command.__name__, help=command.__doc__)
+        known.set_defaults(run=command)
+        if command in (book, link):
+            known.add_argument("place", type=Path)
+        if command is not link:
+            known.add_argument("--catalogue", dest="path", type=Path, default=catalogue)
+    options = vars(parser.parse_args())
+    run, options = options["run"], {k: v for k, v in options.items() if k in ("place", "path")}
+    run(*([options.pop("place")] if "place" in options else []), **options)
+
+
 if __name__ == "__main__":
-    update()
+    main()

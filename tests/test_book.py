@@ -16,7 +16,10 @@ root = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(root / "assets"))
 
 import book_filter
+import execute_notebooks
+import polib
 import stay_offline
+import translate
 
 import thu_big_data_ml
 
@@ -263,6 +266,254 @@ def test_the_page_of_functions_is_of_today(monkeypatch):
     for _, path, anchor in rows:
         page = book_filter.page(json.loads((root / "nbs" / path).read_text()))
         assert f'id=\\"{anchor}\\"' in json.dumps(page), anchor
+
+
+# Translated
+
+
+def test_the_catalogue_is_complete():
+    found = list(translate.problems(translate.messages(), translate.entries(translate.catalogue)))
+    assert not found, f"{len(found)}: python assets/translate.py check"
+
+
+def translated(message: str) -> str:
+    "A translation that keeps all it must keep."
+    return f"| 译 {message[2:]}" if message.startswith("| ") else f"译 {message}"
+
+
+@pytest.fixture(scope="module")
+def messages() -> dict:
+    return translate.messages()
+
+
+@pytest.fixture(scope="module")
+def in_chinese(messages, tmp_path_factory) -> Path:
+    "A catalogue in which every message has a translation."
+    path = tmp_path_factory.mktemp("locale") / "zh_CN.po"
+    file = polib.POFile(wrapwidth=0)
+    file.extend(polib.POEntry(msgid=text, msgstr=translated(text)) for text in messages)
+    file.save(str(path))
+    return path
+
+
+def test_an_update_keeps_what_is_translated(in_chinese, messages, tmp_path, capsys):
+    path = tmp_path / "zh_CN.po"
+    file = polib.pofile(str(in_chinese), wrapwidth=0)
+    new, kept, *_ = messages
+    file.remove(file.find(new))
+    file.append(polib.POEntry(msgid="of yesterday", msgstr="昨天"))
+    file.save(str(path))
+    translate.update(path)
+    entries = translate.entries(path)
+    assert list(entries) == list(messages) and not entries[new].msgstr
+    assert entries[kept].msgstr == translated(kept)
+    assert [place for place, _ in entries[kept].occurrences] == messages[kept][1]
+    said = capsys.readouterr().out
+    assert "gone: of yesterday\n      昨天" in said and "1 of them new; 1 are empty" in said
+
+
+def test_faults_of_a_catalogue_are_named(in_chinese, messages):
+    entries = translate.entries(in_chinese)
+    assert not list(translate.problems(messages, entries))
+    absent, empty, fuzzy, *_ = messages
+    del entries[absent]
+    entries[empty].msgstr = ""
+    entries[fuzzy].flags.append("fuzzy")
+    entries["of yesterday"] = polib.POEntry(msgid="of yesterday", msgstr="昨天")
+    *found, stale = translate.problems(messages, entries)
+    assert [line.partition(":")[0] for line in found] == ["missing", "missing", "fuzzy"]
+    for line, message in zip(found, (absent, empty, fuzzy), strict=True):
+        assert f"{messages[message][1][0]}: {message!r}" in line
+    assert stale == "stale: 'of yesterday'"
+
+
+whole = "See `fit`, $R_{ui}$ and [it](a.ipynb#b) in @fig-a: 1,024 of 7 {{< x >}} <b>n</b> | %{y}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("code", "`fit`", "fit"),
+        ("code", "`fit`", "`Fit`"),
+        ("formula", "$R_{ui}$", "$R_{iu}$"),
+        ("formula", "$R_{ui}$", ""),
+        ("link", "a.ipynb#b", "a.ipynb"),
+        ("link", "[it](a.ipynb#b)", "it"),
+        ("label", "@fig-a", "@fig-a在"),
+        ("label", "@fig-a", "fig-a"),
+        ("number", "1,024", "1,042"),
+        ("number", "of 7", "7 of 7"),
+        ("placeholder", "{{< x >}}", ""),
+        ("placeholder", "</b>", "<b>"),
+        ("placeholder", "%{y}", "%{x}"),
+        ("cell", " | ", " "),
+    ],
+)
+def test_a_translation_that_lost_something_is_named(kind, old, new):
+    entry = polib.POEntry(msgid=whole, msgstr=whole.replace(old, new))
+    assert old in whole
+    (found,) = translate.problems({whole: ("text", ["a.ipynb"])}, {whole: entry})
+    assert found.startswith("altered: a.ipynb: ") and f": {kind}: lost" in found
+
+
+def test_a_translation_may_have_another_order_and_say_code_again():
+    said = (
+        "7 中的 1024：@fig-a，见 [它](a.ipynb#b) 的 $R_{ui}$、`fit`，即 `fit`{{< x >}}<b></b>%{y}|"
+    )
+    assert not translate.altered(whole, said)
+
+
+def test_blocks_of_markdown():
+    text = """# Title {.unnumbered}
+
+> A summary.
+
+*A chapter.*
+
+Two lines,
+one text:
+
+$$
+\\text{no words}
+$$
+
+```python
+none = 1
+
+# nor here
+```
+
+::: {.note}
+- An item
+  of two lines
+- `code`
+1. Another
+:::
+
+## Twice `x` {.c}
+
+## Twice `x`
+
+| a | word |
+|:--|--:|
+| 1.5 | `none` |
+
+: A table. {#tbl-a tbl-colwidths="[1,2]"}
+{{< embed a.ipynb#fig-a >}}
+"""
+    heard = []
+    said = translate.said_in_markdown(text, lambda m, kind: heard.append((m, kind)) or f"«{m}»")
+    assert heard == [
+        ("Title", "heading"),
+        ("A summary.", "summary"),
+        ("Two lines, one text:", "text"),
+        ("An item of two lines", "item"),
+        ("Another", "item"),
+        ("Twice `x`", "heading"),
+        ("Twice `x`", "heading"),
+        ("| a | word |", "row of a table"),
+        ("A table.", "caption"),
+    ]
+    back = re.sub("[«»]", "", said).replace(" {#twice-x .c}", " {.c}")
+    flat = text.replace("lines,\none", "lines, one").replace("item\n  of", "item of")
+    assert back.replace(" {#twice-x-1}", "") == flat
+
+
+def test_words_of_tables_and_figures():
+    table = "<table><th>fit (s)</th><th>R²</th><td>2 new users</td><td>The Ring, a film</td><td>1.5"
+    shown = {"text/html": [table, "</td>"]}
+    translate.said_in_output(shown, lambda message, _: f"译{message}&", {})
+    assert "".join(shown["text/html"]) == (
+        "<table><th>译fit (s)&amp;</th><th>R²</th><td>译2 new users&amp;</td>"
+        "<td>The Ring, a film</td><td>1.5</td>"
+    )
+    data = '[{"name": "train", "y": ["Ring", "all, 9 users"], "x": [1, 2], "mode": "lines"}]'
+    layout = '{"xaxis": {"title": {"text": "stars"}}, "template": {"name": "plain"}}'
+    page = f'<div>Plotly.newPlot(\n "a",\n {data},  {layout},  {{"responsive": true}})</div>'
+    shown, figures = {"text/html": page, "image/png": "old"}, {}
+    translate.said_in_output(shown, lambda message, _: f"<{message}>", figures)
+    (name,) = figures
+    assert shown["image/png"] == name
+    (data, layout), *_ = translate.figure_of("".join(shown["text/html"]))
+    assert figures[name] == {"data": data, "layout": layout}
+    assert data == [
+        {"name": "<train>", "y": ["Ring", "<all, 9 users>"], "x": [1, 2], "mode": "lines"}
+    ]
+    assert layout["xaxis"]["title"]["text"] == "<stars>" and layout["template"]["name"] == "plain"
+    assert '"responsive": true' in "".join(shown["text/html"])
+
+
+def untranslated(name: str, folder: Path) -> list:
+    "The code of a notebook without captions, and its outputs without figures and tables."
+    cells = json.loads((folder / name).read_text())["cells"]
+    found = []
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        text = "".join(cell["source"])
+        if "#| hide" not in text:
+            text = translate.option.sub(r"\1", text)
+        data = [output.get("data", {}) for output in cell["outputs"]]
+        drawn = [(d.pop("text/html", "") != "", d.pop("image/png", "") != "") for d in data]
+        found.append((text, cell["outputs"], drawn))
+    return found
+
+
+def test_the_copy_has_the_same_code_and_other_words(in_chinese, tmp_path, monkeypatch):
+    monkeypatch.setattr(execute_notebooks, "pictures", lambda figures: dict.fromkeys(figures, "a"))
+    translate.book(tmp_path / "zh", in_chinese)
+    pages = translate.pages()
+    assert len(pages) == len(set(pages)) and "nbs/neighbors/user_cf.ipynb" in pages
+    for name in pages:
+        text = (tmp_path / "zh" / name).read_text()
+        assert "译" in text
+        links = re.findall(r"\]\(([^()\s:]+\.(?:ipynb|qmd|html))(?:#[^()\s]*)?\)", text)
+        for path in links:
+            target = os.path.normpath(os.path.join(os.path.dirname(name), path))
+            english = target.removeprefix("../").replace(".html", "")
+            there = [root / f"{english}.{kind}" for kind in ("ipynb", "qmd")]
+            assert target in pages or target.startswith("../") and any(map(Path.exists, there)), (
+                path
+            )
+        if name.endswith(".ipynb"):
+            assert untranslated(name, tmp_path / "zh") == untranslated(name, root)
+    config = (tmp_path / "zh" / "_quarto.yml").read_text()
+    assert "译 Predicting" in config and "nbs/metrics.ipynb" not in config
+
+
+def test_no_copy_is_written_while_something_is_missing(in_chinese, tmp_path):
+    file = polib.pofile(str(in_chinese), wrapwidth=0)
+    file[3].msgstr = ""
+    file.save(str(tmp_path / "a.po"))
+    with pytest.raises(SystemExit, match="missing: .*\n.*1 entries"):
+        translate.book(tmp_path / "zh", tmp_path / "a.po")
+    assert not (tmp_path / "zh").exists()
+
+
+def test_where_the_english_edition_is_published():
+    settings = (root / "settings.ini").read_text()
+    user, repo = (re.search(rf"^{name} = (.+)$", settings, re.M)[1] for name in ("user", "repo"))
+    template = (root / "assets" / "typst-show.typ").read_text()
+    assert f'#let site = "https://{user.lower()}.github.io/{repo}/"' in template
+
+
+def test_pages_lead_to_the_other_edition(tmp_path):
+    for name in ("index", "a/b", "room", "zh/index", "zh/a/b"):
+        path = tmp_path / f"{name}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("<head></head><main id='x'>text</main>")
+    for _ in range(2):
+        translate.link(tmp_path)
+    for name, language, place in [
+        ("index", "zh", "zh/index.html"),
+        ("a/b", "zh", "../zh/a/b.html"),
+        ("room", "zh", "zh/index.html"),
+        ("zh/index", "en", "../index.html"),
+        ("zh/a/b", "en", "../../a/b.html"),
+    ]:
+        text = (tmp_path / f"{name}.html").read_text()
+        assert re.findall(r'<a lang="(..)" rel="alternate" hreflang="(..)" href="(.+?)"', text) == [
+            (language, language, place)
+        ]
+        assert text.count("<link ") == 1
 
 
 # After rendering
