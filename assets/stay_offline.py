@@ -56,7 +56,8 @@ def plain_page(text: str) -> str:
     if "Plotly.newPlot" not in text:
         text = plotly.sub("", text)
     text = opener.sub(r'\1role="button"', empty_head.sub(r"<td\1></td>", text))
-    text = text.replace('<nav id="quarto-sidebar"', '<nav id="quarto-sidebar" aria-label="Book"')
+    name = "本书" if re.search(r'<html [^>]*\blang="zh', text) else "Book"
+    text = text.replace('<nav id="quarto-sidebar"', f'<nav id="quarto-sidebar" aria-label="{name}"')
     return module.sub(
         lambda tag: f'{tag[1]}quarto.js" defer></script>\n' if tag[2] == "quarto" else "", text
     )

@@ -452,8 +452,10 @@ def untranslated(name: str, folder: Path) -> list:
         if "#| hide" not in text:
             text = translate.option.sub(r"\1", text)
         data = [output.get("data", {}) for output in cell["outputs"]]
-        drawn = [(d.pop("text/html", "") != "", d.pop("image/png", "") != "") for d in data]
-        found.append((text, cell["outputs"], drawn))
+        pages = ["".join(bundle.pop("text/html", "")) for bundle in data]
+        drawn = [bundle.pop("image/png", "") != "" for bundle in data]
+        numbers = [re.findall(r">([-\d.,]+)</td>", page) for page in pages]
+        found.append((text, cell["outputs"], numbers, drawn))
     return found
 
 
@@ -555,18 +557,21 @@ widths = (1400, 380)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    "The book, rendered from a copy; some minutes."
+    "Both editions, rendered from a copy as `make report` does it; some minutes."
     copy = tmp_path_factory.mktemp("book")
-    for name in ("_quarto.yml", "settings.ini", *(page.name for page in root.glob("*.qmd"))):
-        shutil.copy(root / name, copy)
+    for pattern in ("settings.ini", "*.yml", "*.qmd", "*.bib"):
+        for path in root.glob(pattern):
+            shutil.copy(path, copy)
     for name in ("assets", "nbs", "thu_big_data_ml"):
         shutil.copytree(root / name, copy / name)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"QUARTO_PYTHON": sys.executable, "PATH": path}
-    done = subprocess.run(
-        ["quarto", "render"], cwd=copy, capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    recipe = (root / "Makefile").read_text().partition("\nreport:")[2].partition("\n\n")[0]
+    commands = re.findall(r"^\t(?!@)(?:QUARTO_PYTHON=\S+ )?(.+)$", recipe, re.M)
+    for command in commands:
+        command = [sys.executable if word == "$(PY)" else word for word in command.split()]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
     return copy / "_docs"
 
 
@@ -598,7 +603,8 @@ def open_page(browser, path: Path, width: int, scheme: str = "light") -> tuple:
 @needs_quarto
 def test_every_page_is_there_and_loads_nothing_from_the_network(site):
     pages = list(site.rglob("*.html"))
-    assert len(pages) == len(notebooks) + len(list(root.glob("*.qmd")))
+    expected = [*notebooks, *root.glob("*.qmd"), *translate.pages()]
+    assert len(pages) == len(expected)
     assert (site / "assets" / "plotly.min.js").exists()
     for path in pages:
         text = path.read_text(encoding="utf-8")
@@ -627,15 +633,45 @@ def test_pages_open_from_disk(site, browser, width):
 
 
 @needs_quarto
+def test_every_page_leads_to_the_other_edition_and_back(site):
+    def editions(path: Path) -> tuple:
+        text = path.read_text(encoding="utf-8")
+        shown = r'<p class="edition"><a lang="(\w+)" rel="alternate" hreflang="\1" href="([^"]+)"'
+        ((other, place),) = re.findall(shown, text)
+        return (
+            re.search(r'<html [^>]*\blang="(\w+)"', text)[1],
+            other,
+            (path.parent / place).resolve(),
+        )
+
+    for path in site.rglob("*.html"):
+        chinese = path.is_relative_to(site / "zh")
+        own, other, target = editions(path)
+        assert (own, other) == (("zh", "en") if chinese else ("en", "zh")), path
+        assert editions(target)[:2] == (other, own), path
+        if chinese:
+            assert editions(target)[2] == path.resolve()
+    for path in (site / "zh").rglob(
+        "*.html"
+    ):  # links to machine rooms lead into the English edition
+        for place in re.findall(r'href="(\.\./[^"#?]+)', path.read_text(encoding="utf-8")):
+            assert (path.parent / place).exists(), (path, place)
+
+
+@needs_quarto
 @pytest.mark.parametrize("width", widths)
-def test_search_finds_a_word_from_disk(site, browser, width):
-    page, asked, said = open_page(browser, site / "nbs" / "metrics.html", width)
+@pytest.mark.parametrize(
+    ("name", "word", "found"),
+    [("nbs/metrics", "calibration", "metrics.html"), ("zh/index", "评分", "ratings.html")],
+)
+def test_search_finds_a_word_from_disk(site, browser, width, name, word, found):
+    page, asked, said = open_page(browser, site / f"{name}.html", width)
     if width < 1000:
         page.click(".quarto-search-button")
     else:
         page.click(".aa-Input")
-    page.keyboard.type("calibration")
-    page.wait_for_selector(".aa-Panel a[href*='metrics.html']")
+    page.keyboard.type(word)
+    page.wait_for_selector(f".aa-Panel a[href*='{found}']")
     assert not asked and not said
     page.context.close()
 
@@ -650,7 +686,8 @@ def test_pages_are_accessible(site, browser, scheme):
     listed = re.findall(r"nbs/\S+\.ipynb", (root / "_quarto.yml").read_text())
     chosen = ["index", "glossary", *(name[:-6] for name in listed[:9]), "nbs/functions"]
     wrong = {}
-    for name in [*chosen, "nbs/data/layouts", "nbs/bayesian/gibbs"]:
+    chosen += ["nbs/data/layouts", "nbs/bayesian/gibbs", "zh/index", "zh/nbs/neighbors/user_cf"]
+    for name in chosen:
         page, *_ = open_page(browser, site / f"{name}.html", widths[0], scheme)
         page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
         page.add_script_tag(path=axe[0])
@@ -663,19 +700,26 @@ def test_pages_are_accessible(site, browser, scheme):
 
 @needs_quarto
 @pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="poppler is not on PATH")
-def test_the_pdf(site):
-    (pdf,) = site.glob("*.pdf")
+@pytest.mark.parametrize(
+    ("edition", "contents", "fewest", "most"),
+    [(".", "Contents", 100, 400), ("zh", "目录", 40, 160)],
+)
+def test_the_pdf(site, edition, contents, fewest, most):
+    (pdf,) = (site / edition).glob("*.pdf")
+    names = translate.pages() if edition == "zh" else notebooks
 
     def told(*command):
         done = subprocess.run([*command, pdf], capture_output=True, text=True)
         return done.stdout.splitlines()
 
     pages = next(int(line.split()[1]) for line in told("pdfinfo") if line.startswith("Pages:"))
-    assert len(notebooks) < pages < 400
+    assert fewest < pages < most
     fonts = [line.split()[-5] for line in told("pdffonts")[2:]]
     assert fonts and set(fonts) == {"yes"}, "a font is not embedded"
-    code = [cell for path in notebooks for cell in json.loads(path.read_text())["cells"]]
+    books = [json.loads((root / n).read_text()) for n in names if str(n).endswith(".ipynb")]
+    code = [cell for book in books for cell in book["cells"]]
     figures = sum("image/png" in out.get("data", {}) for c in code for out in c.get("outputs", []))
     assert len(told("pdfimages", "-list")) - 2 >= figures
     text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True).stdout
-    assert "\ufffd" not in text and "\\_" not in text.partition("Contents")[0]
+    assert "\ufffd" not in text and "\\_" not in text.partition(contents)[0]
+    assert contents in text
