@@ -7,8 +7,9 @@ Usage: python assets/translate.py update        entries new in the book, and non
 
 The catalogue is nbs/locale/zh_CN.po. An entry is a heading, a paragraph, an item of a list or a row
 of a table of the first part and its appendix; a caption, or a text for those who do not see a
-XX, formulas and
-figures' names stay, and so do a movie's title and a proper name: their translation is themselves.
+figure; a word of a figure, or a heading or word of a table, in a stored output. Code, formulas and
+numbers stay; in what is said of an output `#` stands for a number. What has no other name, such as
+a library, is its own translation; a movie's title in an output is no entry.
 
 What reads the book is what writes the copy: each function here is given `say`, which gets a message
 and its kind, and returns what stands in its place.
@@ -111,9 +112,8 @@ def named(head: str, tail: str, title: str, taken: Counter) -> str:
     return f" {{#{name}" + (" " + tail.strip()[1:] if tail else "}")
 
 
-def said_in_markdown(text: str, say: Say) -> str:
-    "Markdown with another text in each of its blocks."
-    taken = Counter()
+def said_in_markdown(text: str, say: Say, taken: Counter) -> str:
+    "Markdown with another text in each of its blocks; `taken` counts the names of headings."
 
     def replace(found: re.Match) -> str:
         if found["text"] is None:
@@ -216,11 +216,11 @@ def said_in_output(data: dict, say: Say, figures: dict):
 
 def said_in_notebook(notebook: dict, say: Say) -> dict:
     "A notebook in place: its prose, its captions and the words of its stored outputs."
-    figures, bundles = {}, []
+    figures, bundles, taken = {}, [], Counter()
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            cell["source"] = said_in_markdown(text, say).splitlines(keepends=True)
+            cell["source"] = said_in_markdown(text, say, taken).splitlines(keepends=True)
         elif cell["cell_type"] == "code" and not re.search(r"^#\|[ \t]*hide\b", text, re.M):
             cell["source"] = option.sub(partial(said_in_option, say), text).splitlines(True)
             for output in cell["outputs"]:
@@ -283,7 +283,7 @@ def said_in_page(name: str, say: Say) -> str:
     "The text of a page's file."
     text = (root / name).read_text(encoding="utf-8")
     if name.endswith(".qmd"):
-        return said_in_markdown(text, say)
+        return said_in_markdown(text, say, Counter())
     notebook = said_in_notebook(json.loads(text), say)
     return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 

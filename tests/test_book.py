@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -402,7 +403,12 @@ none = 1
 {{< embed a.ipynb#fig-a >}}
 """
     heard = []
-    said = translate.said_in_markdown(text, lambda m, kind: heard.append((m, kind)) or f"«{m}»")
+
+    def say(message: str, kind: str) -> str:
+        heard.append((message, kind))
+        return f"«{message}»"
+
+    said = translate.said_in_markdown(text, say, Counter())
     assert heard == [
         ("Title", "heading"),
         ("A summary.", "summary"),
