@@ -6,7 +6,7 @@ Usage: python assets/translate.py update        entries new in the book, and non
        python assets/translate.py link SITE     put links between the rendered editions
 
 The catalogue is nbs/locale/zh_CN.po. An entry is a heading, a paragraph, an item of a list or a row
-of a table of the first part and its appendix; a caption, or a text for those who do not see a
+of a table of the first part and its appendices; a caption, or a text for those who do not see a
 figure; a word of a figure, or a heading or word of a table, in a stored output. Code, formulas and
 numbers stay; in what is said of an output `#` stands for a number. What has no other name, such as
 a library, is its own translation; a movie's title in an output is no entry.
@@ -24,7 +24,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import polib
@@ -35,7 +35,7 @@ from thu_big_data_ml._files_and_devices import write_whole
 Say = Callable[[str, str], str]
 root = Path(__file__).resolve().parents[1]
 catalogue = root / "nbs" / "locale" / "zh_CN.po"
-appendix = "glossary.qmd"
+appendices = ("glossary.qmd", "references.qmd")
 
 # Markdown: blocks that stay, the marks before a text, and texts up to the next block
 fence = r"(?P<fence>`{3,}|~{3,})[^\n]*\n(?:[\s\S]*?\n)?[ \t]*(?P=fence)[ \t]*$"
@@ -102,18 +102,16 @@ def anchor(title: str) -> str:
     return re.sub(r"^[^a-z]+", "", text) or "section"
 
 
-def named(head: str, tail: str, title: str, taken: Counter) -> str:
-    "The attributes of a heading below the first, with the name that it has in English."
-    if not head.startswith("##") or "{#" in tail:
-        return tail
-    name = anchor(title)
-    taken[name] += 1
-    name += f"-{taken[name] - 1}" if taken[name] > 1 else ""
-    return f" {{#{name}" + (" " + tail.strip()[1:] if tail else "}")
+@cache
+def linked() -> set[str]:
+    "The places within pages that links lead to."
+    files = [root / name for name in pages()]
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    return {place for text in texts for place in re.findall(r"\]\([^()\s]*#([^()\s]+)\)", text)}
 
 
-def said_in_markdown(text: str, say: Say, taken: Counter) -> str:
-    "Markdown with another text in each of its blocks; `taken` counts the names of headings."
+def said_in_markdown(text: str, say: Say) -> str:
+    "Markdown with another text in each of its blocks."
 
     def replace(found: re.Match) -> str:
         if found["text"] is None:
@@ -123,8 +121,8 @@ def said_in_markdown(text: str, say: Say, taken: Counter) -> str:
         if mark in ("#", ":"):
             message, tail = attributes.fullmatch(message).groups(default="")
         message = re.sub(r"(?<!\\)\s*\n\s*", " ", message)
-        if mark == "#":
-            tail = named(head.strip(), tail, message, taken)
+        if mark == "#" and anchor(message) in linked() and not tail:
+            tail = f" {{#{anchor(message)}}}"
         if not of_each_kind(message)["words"]:
             return head + message + tail
         kinds = {"#": "heading", ":": "caption", "": "text", ">": "summary"}
@@ -216,11 +214,11 @@ def said_in_output(data: dict, say: Say, figures: dict):
 
 def said_in_notebook(notebook: dict, say: Say) -> dict:
     "A notebook in place: its prose, its captions and the words of its stored outputs."
-    figures, bundles, taken = {}, [], Counter()
+    figures, bundles = {}, []
     for cell in notebook["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            cell["source"] = said_in_markdown(text, say, taken).splitlines(keepends=True)
+            cell["source"] = said_in_markdown(text, say).splitlines(keepends=True)
         elif cell["cell_type"] == "code" and not re.search(r"^#\|[ \t]*hide\b", text, re.M):
             cell["source"] = option.sub(partial(said_in_option, say), text).splitlines(True)
             for output in cell["outputs"]:
@@ -259,13 +257,20 @@ def parts_of(config: dict) -> tuple[list[str], dict]:
     return chapters[:first], chapters[first]
 
 
+def appendices_of(config: dict) -> list[str]:
+    "The appendices that the edition has."
+    return [name for name in config["book"]["appendices"] if name in appendices]
+
+
 def said_in_config(config: dict, say: Say) -> dict:
     "The book's configuration: its title, and of its pages those of the edition."
     before, part = parts_of(config)
     said = {name: say(config["book"][name], "title") for name in ("title", "subtitle", "author")}
     part = part | {"part": say(part["part"], "title")}
     return config | {
-        "book": config["book"] | said | {"chapters": [*before, part], "appendices": [appendix]}
+        "book": config["book"]
+        | said
+        | {"chapters": [*before, part], "appendices": appendices_of(config)}
     }
 
 
@@ -276,14 +281,14 @@ def configuration() -> dict:
 def pages() -> list[str]:
     "The pages that the edition has, in the order of the book."
     before, part = parts_of(configuration())
-    return [*before, *part["chapters"], appendix]
+    return [*before, *part["chapters"], *appendices_of(configuration())]
 
 
 def said_in_page(name: str, say: Say) -> str:
     "The text of a page's file."
     text = (root / name).read_text(encoding="utf-8")
     if name.endswith(".qmd"):
-        return said_in_markdown(text, say, Counter())
+        return said_in_markdown(text, say)
     notebook = said_in_notebook(json.loads(text), say)
     return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
@@ -381,10 +386,9 @@ def book(folder: Path, path: Path = catalogue):
     def said(page: str, message: str, kind: str) -> str:
         return beside(page, here, known[message].msgstr)
 
-    uncopied = shutil.ignore_patterns("__pycache__", "plotly.min.js")
+    uncopied = shutil.ignore_patterns("__pycache__", "plotly.min.js", "answer.ipynb")
     shutil.copytree(root / "assets", folder / "assets", ignore=uncopied, dirs_exist_ok=True)
-    for file in [root / "_quarto-zh.yml", *root.glob("*.bib")]:
-        shutil.copy(file, folder)
+    shutil.copy(root / "_quarto-zh.yml", folder)
     config = said_in_config(configuration(), partial(said, "_quarto.yml"))
     texts = {"_quarto.yml": yaml.safe_dump(config, allow_unicode=True, sort_keys=False)}
     texts |= {name: said_in_page(name, partial(said, name)) for name in here}
@@ -403,7 +407,7 @@ def link(site: Path):
         if name.startswith("zh/"):
             language, title, other = "en", "English", name.removeprefix("zh/")
         else:
-            language, title, other = "zh", "中文", f"zh/{name}"
+            language, title, other = "zh-Hans", "中文", f"zh/{name}"
             other = other if (site / other).exists() else "zh/index.html"
         place = posixpath.relpath(other, posixpath.dirname(name) or ".")
         where = f'hreflang="{language}" href="{place}"'
