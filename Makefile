@@ -54,9 +54,13 @@ notebooks: $(READY) ## execute every notebook in place and export
 	$(PY) assets/execute_notebooks.py
 	nbdev_export
 
-report: $(READY) ## the HTML book and the PDF, in _docs/; needs quarto on PATH
+# quarto empties _docs first, so the Chinese edition is rendered after the English one
+report: $(READY) ## the book in English and Chinese, HTML and PDF, in _docs/ and _docs/zh/; needs quarto on PATH
 	@command -v quarto > /dev/null || { echo "quarto is not on PATH: pip install quarto-cli, or https://quarto.org/docs/get-started/"; exit 1; }
+	$(PY) assets/translate.py book build/zh
 	QUARTO_PYTHON=$(CURDIR)/$(PY) quarto render
+	QUARTO_PYTHON=$(CURDIR)/$(PY) quarto render build/zh --profile zh
+	$(PY) assets/translate.py link _docs
 
 TABLES := user_cf roofline scaling peers time_to_rmse prize prize_race workers
 bench: $(READY) ## the measurements of chapter "Scaling", into bench/results/, on a quiet machine; TABLES="user_cf" for one

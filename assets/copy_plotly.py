@@ -14,10 +14,12 @@ target = assets / "plotly.min.js"
 with write_whole(target) as unfinished:
     shutil.copyfile(Path(plotly.__file__).parent / "package_data" / target.name, unfinished)
 
-# Quarto filters no notebook that a page embeds, and stumbles over the marks of nbdev.
+# Quarto filters no notebook that a page embeds, and stumbles over the marks of nbdev; and in the
+# PDF, which is one document, the figure needs a label of its own.
 notebook = json.loads((assets.parent / "nbs/evaluation/comparison.ipynb").read_text("utf-8"))
 page = book_filter.page(notebook)
 page["cells"] = [cell for cell in page["cells"] if "#| label: fig-comparison\n" in cell["source"]]
-assert len(page["cells"]) == 1
+(cell,) = page["cells"]
+cell["source"] = [line.replace("fig-comparison", "fig-answer") for line in cell["source"]]
 with write_whole(assets / "answer.ipynb") as unfinished:
     Path(unfinished).write_text(json.dumps(page), "utf-8")

@@ -23,6 +23,7 @@ module = re.compile(
     r'(<script src="[^"]*/)(quarto|tabsets/tabsets)\.js" type="module"></script>\s*'
 )
 
+embedded = re.compile(r' data-notebook="[^"]*"')  # a path of this machine
 opener = re.compile(r'(<a [^>]*data-bs-toggle="collapse"[^>]*)role="navigation"')
 empty_head = re.compile(r"<th(\b[^>]*)>\s*</th>")
 
@@ -55,8 +56,10 @@ def plain_page(text: str) -> str:
     text = require_setup.sub("", network_script.sub("", text))
     if "Plotly.newPlot" not in text:
         text = plotly.sub("", text)
+    text = embedded.sub("", text)
     text = opener.sub(r'\1role="button"', empty_head.sub(r"<td\1></td>", text))
-    text = text.replace('<nav id="quarto-sidebar"', '<nav id="quarto-sidebar" aria-label="Book"')
+    name = "本书" if re.search(r'<html [^>]*\blang="zh', text) else "Book"
+    text = text.replace('<nav id="quarto-sidebar"', f'<nav id="quarto-sidebar" aria-label="{name}"')
     return module.sub(
         lambda tag: f'{tag[1]}quarto.js" defer></script>\n' if tag[2] == "quarto" else "", text
     )

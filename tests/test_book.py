@@ -16,7 +16,10 @@ root = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(root / "assets"))
 
 import book_filter
+import execute_notebooks
+import polib
 import stay_offline
+import translate
 
 import thu_big_data_ml
 
@@ -276,6 +279,262 @@ def test_the_page_of_functions_is_of_today(monkeypatch):
         assert f'id=\\"{anchor}\\"' in json.dumps(page), anchor
 
 
+# Translated
+
+
+def test_the_catalogue_is_complete():
+    found = list(translate.problems(translate.messages(), translate.entries(translate.catalogue)))
+    assert not found, f"{len(found)}: python assets/translate.py check"
+
+
+def translated(message: str) -> str:
+    "A translation that keeps all it must keep."
+    return f"| 译 {message[2:]}" if message.startswith("| ") else f"译 {message}"
+
+
+@pytest.fixture(scope="module")
+def messages() -> dict:
+    return translate.messages()
+
+
+@pytest.fixture(scope="module")
+def in_chinese(messages, tmp_path_factory) -> Path:
+    "A catalogue in which every message has a translation."
+    path = tmp_path_factory.mktemp("locale") / "zh_CN.po"
+    file = polib.POFile(wrapwidth=0)
+    file.extend(polib.POEntry(msgid=text, msgstr=translated(text)) for text in messages)
+    file.save(str(path))
+    return path
+
+
+def test_an_update_keeps_what_is_translated(in_chinese, messages, tmp_path, capsys):
+    path = tmp_path / "zh_CN.po"
+    file = polib.pofile(str(in_chinese), wrapwidth=0)
+    new, kept, *_ = messages
+    file.remove(file.find(new))
+    file.append(polib.POEntry(msgid="of yesterday", msgstr="昨天"))
+    file.save(str(path))
+    translate.update(path)
+    entries = translate.entries(path)
+    assert list(entries) == list(messages) and not entries[new].msgstr
+    assert entries[kept].msgstr == translated(kept)
+    assert [place for place, _ in entries[kept].occurrences] == messages[kept][1]
+    said = capsys.readouterr().out
+    assert "gone: of yesterday\n      昨天" in said and "1 of them new; 1 are empty" in said
+
+
+def test_faults_of_a_catalogue_are_named(in_chinese, messages):
+    entries = translate.entries(in_chinese)
+    assert not list(translate.problems(messages, entries))
+    absent, empty, fuzzy, *_ = messages
+    del entries[absent]
+    entries[empty].msgstr = ""
+    entries[fuzzy].flags.append("fuzzy")
+    entries["of yesterday"] = polib.POEntry(msgid="of yesterday", msgstr="昨天")
+    *found, stale = translate.problems(messages, entries)
+    assert [line.partition(":")[0] for line in found] == ["missing", "missing", "fuzzy"]
+    for line, message in zip(found, (absent, empty, fuzzy), strict=True):
+        assert f"{messages[message][1][0]}: {message!r}" in line
+    assert stale == "stale: 'of yesterday'"
+
+
+whole = "See `fit`, $R_{ui}$ and [it](a.ipynb#b) in @fig-a: 1,024 of 7 {{< x >}} <b>n</b> | %{y}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("code", "`fit`", "fit"),
+        ("code", "`fit`", "`Fit`"),
+        ("formula", "$R_{ui}$", "$R_{iu}$"),
+        ("formula", "$R_{ui}$", ""),
+        ("link", "a.ipynb#b", "a.ipynb"),
+        ("link", "[it](a.ipynb#b)", "it"),
+        ("label", "@fig-a", "@fig-a在"),
+        ("label", "@fig-a", "fig-a"),
+        ("number", "1,024", "1,042"),
+        ("number", "of 7", "7 of 7"),
+        ("placeholder", "{{< x >}}", ""),
+        ("placeholder", "</b>", "<b>"),
+        ("placeholder", "%{y}", "%{x}"),
+        ("cell", " | ", " "),
+    ],
+)
+def test_a_translation_that_lost_something_is_named(kind, old, new):
+    entry = polib.POEntry(msgid=whole, msgstr=whole.replace(old, new))
+    assert old in whole
+    (found,) = translate.problems({whole: ("text", ["a.ipynb"])}, {whole: entry})
+    assert found.startswith("altered: a.ipynb: ") and f": {kind}: lost" in found
+
+
+def test_a_translation_may_have_another_order_and_say_code_again():
+    said = (
+        "7 中的 1024：@fig-a，见 [它](a.ipynb#b) 的 $R_{ui}$、`fit`，即 `fit`{{< x >}}<b></b>%{y}|"
+    )
+    assert not translate.altered(whole, said)
+
+
+def test_blocks_of_markdown(monkeypatch):
+    monkeypatch.setattr(translate, "linked", lambda: {"its-here-y_1"})
+    text = """# Title {.unnumbered}
+
+> A summary.
+
+*A chapter.*
+
+Two lines,
+one text:
+
+$$
+\\text{no words}
+$$
+
+```python
+none = 1
+
+# nor here
+```
+
+::: {.note}
+- An item
+  of two lines
+- `code`
+1. Another
+:::
+
+## The `x` {.c}
+
+## It's *here*, y_1
+
+| a | word |
+|:--|--:|
+| 1.5 | `none` |
+
+: A table. {#tbl-a tbl-colwidths="[1,2]"}
+{{< embed a.ipynb#fig-a >}}
+"""
+    heard = []
+
+    def say(message: str, kind: str) -> str:
+        heard.append((message, kind))
+        return f"«{message}»"
+
+    said = translate.said_in_markdown(text, say)
+    assert heard == [
+        ("Title", "heading"),
+        ("A summary.", "summary"),
+        ("Two lines, one text:", "text"),
+        ("An item of two lines", "item"),
+        ("Another", "item"),
+        ("The `x`", "heading"),
+        ("It's *here*, y_1", "heading"),
+        ("| a | word |", "row of a table"),
+        ("A table.", "caption"),
+    ]
+    assert "## «It's *here*, y_1» {#its-here-y_1}\n" in said
+    back = re.sub("[«»]| {#its-here-y_1}", "", said)
+    assert back == text.replace("lines,\none", "lines, one").replace("item\n  of", "item of")
+
+
+def test_words_of_tables_and_figures():
+    table = "<table><th>fit (s)</th><th>R²</th><td>2 new users</td><td>The Ring, a film</td><td>1.5"
+    shown = {"text/html": [table, "</td>"]}
+    translate.said_in_output(shown, lambda message, _: f"译{message}&", {})
+    assert "".join(shown["text/html"]) == (
+        "<table><th>译fit (s)&amp;</th><th>R²</th><td>译2 new users&amp;</td>"
+        "<td>The Ring, a film</td><td>1.5</td>"
+    )
+    data = '[{"name": "train", "y": ["Ring", "all, 9 users"], "x": [1, 2], "mode": "lines"}]'
+    layout = '{"xaxis": {"title": {"text": "stars"}}, "template": {"name": "plain"}}'
+    page = f'<div>Plotly.newPlot(\n "a",\n {data},  {layout},  {{"responsive": true}})</div>'
+    shown, figures = {"text/html": page, "image/png": "old"}, {}
+    translate.said_in_output(shown, lambda message, _: f"<{message}>", figures)
+    (name,) = figures
+    assert shown["image/png"] == name
+    (data, layout), *_ = translate.figure_of("".join(shown["text/html"]))
+    assert figures[name] == {"data": data, "layout": layout}
+    assert data == [
+        {"name": "<train>", "y": ["Ring", "<all, 9 users>"], "x": [1, 2], "mode": "lines"}
+    ]
+    assert layout["xaxis"]["title"]["text"] == "<stars>" and layout["template"]["name"] == "plain"
+    assert '"responsive": true' in "".join(shown["text/html"])
+
+
+def untranslated(name: str, folder: Path) -> list:
+    "The code of a notebook without captions, and its outputs without figures and tables."
+    cells = json.loads((folder / name).read_text())["cells"]
+    found = []
+    for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+        text = "".join(cell["source"])
+        if "#| hide" not in text:
+            text = translate.option.sub(r"\1", text)
+        data = [output.get("data", {}) for output in cell["outputs"]]
+        pages = ["".join(bundle.pop("text/html", "")) for bundle in data]
+        drawn = [bundle.pop("image/png", "") != "" for bundle in data]
+        numbers = [re.findall(r">([-\d.,]+)</td>", page) for page in pages]
+        found.append((text, cell["outputs"], numbers, drawn))
+    return found
+
+
+def test_the_copy_has_the_same_code_and_other_words(in_chinese, tmp_path, monkeypatch):
+    monkeypatch.setattr(execute_notebooks, "pictures", lambda figures: dict.fromkeys(figures, "a"))
+    translate.book(tmp_path / "zh", in_chinese)
+    pages = translate.pages()
+    assert len(pages) == len(set(pages)) and "nbs/neighbors/user_cf.ipynb" in pages
+    for name in pages:
+        text = (tmp_path / "zh" / name).read_text()
+        assert "译" in text
+        links = re.findall(r"\]\(([^()\s:]+\.(?:ipynb|qmd|html))(?:#[^()\s]*)?\)", text)
+        for path in links:
+            target = os.path.normpath(os.path.join(os.path.dirname(name), path))
+            english = target.removeprefix("../").replace(".html", "")
+            there = [root / f"{english}.{kind}" for kind in ("ipynb", "qmd")]
+            assert target in pages or target.startswith("../") and any(map(Path.exists, there)), (
+                path
+            )
+        if name.endswith(".ipynb"):
+            assert untranslated(name, tmp_path / "zh") == untranslated(name, root)
+    config = (tmp_path / "zh" / "_quarto.yml").read_text()
+    assert "译 Predicting" in config and "nbs/metrics.ipynb" not in config
+
+
+def test_no_copy_is_written_while_something_is_missing(in_chinese, tmp_path):
+    file = polib.pofile(str(in_chinese), wrapwidth=0)
+    file[3].msgstr = ""
+    file.save(str(tmp_path / "a.po"))
+    with pytest.raises(SystemExit, match="missing: .*\n.*1 entries"):
+        translate.book(tmp_path / "zh", tmp_path / "a.po")
+    assert not (tmp_path / "zh").exists()
+
+
+def test_where_the_english_edition_is_published():
+    settings = (root / "settings.ini").read_text()
+    user, repo = (re.search(rf"^{name} = (.+)$", settings, re.M)[1] for name in ("user", "repo"))
+    template = (root / "assets" / "typst-show.typ").read_text()
+    assert f'#let site = "https://{user.lower()}.github.io/{repo}/"' in template
+
+
+def test_pages_lead_to_the_other_edition(tmp_path):
+    for name in ("index", "a/b", "room", "zh/index", "zh/a/b"):
+        path = tmp_path / f"{name}.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("<head></head><main id='x'>text</main>")
+    for _ in range(2):
+        translate.link(tmp_path)
+    for name, language, place in [
+        ("index", "zh-Hans", "zh/index.html"),
+        ("a/b", "zh-Hans", "../zh/a/b.html"),
+        ("room", "zh-Hans", "zh/index.html"),
+        ("zh/index", "en", "../index.html"),
+        ("zh/a/b", "en", "../../a/b.html"),
+    ]:
+        text = (tmp_path / f"{name}.html").read_text()
+        assert re.findall(
+            r'<a lang="([\w-]+)" rel="alternate" hreflang="([\w-]+)" href="(.+?)"', text
+        ) == [(language, language, place)]
+        assert text.count("<link ") == 1
+
+
 # Text
 
 
@@ -451,18 +710,21 @@ widths = (1400, 380)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    "The book, rendered from a copy; some minutes."
+    "Both editions, rendered from a copy as `make report` does it; some minutes."
     copy = tmp_path_factory.mktemp("book")
-    for name in ("_quarto.yml", "settings.ini", *(page.name for page in root.glob("*.qmd"))):
-        shutil.copy(root / name, copy)
+    for pattern in ("settings.ini", "*.yml", "*.qmd"):
+        for path in root.glob(pattern):
+            shutil.copy(path, copy)
     for name in ("assets", "nbs", "thu_big_data_ml"):
         shutil.copytree(root / name, copy / name)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"QUARTO_PYTHON": sys.executable, "PATH": path}
-    done = subprocess.run(
-        ["quarto", "render"], cwd=copy, capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    recipe = (root / "Makefile").read_text().partition("\nreport:")[2].partition("\n\n")[0]
+    commands = re.findall(r"^\t(?!@)(?:QUARTO_PYTHON=\S+ )?(.+)$", recipe, re.M)
+    for command in commands:
+        command = [sys.executable if word == "$(PY)" else word for word in command.split()]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr[-3000:]
     return copy / "_docs"
 
 
@@ -494,7 +756,8 @@ def open_page(browser, path: Path, width: int, scheme: str = "light") -> tuple:
 @needs_quarto
 def test_every_page_is_there_and_loads_nothing_from_the_network(site):
     pages = list(site.rglob("*.html"))
-    assert len(pages) == len(notebooks) + len(list(root.glob("*.qmd")))
+    expected = [*notebooks, *root.glob("*.qmd"), *translate.pages()]
+    assert len(pages) == len(expected)
     assert (site / "assets" / "plotly.min.js").exists()
     for path in pages:
         text = path.read_text(encoding="utf-8")
@@ -523,15 +786,47 @@ def test_pages_open_from_disk(site, browser, width):
 
 
 @needs_quarto
+def test_every_page_leads_to_the_other_edition_and_back(site):
+    def editions(path: Path) -> tuple:
+        text = path.read_text(encoding="utf-8")
+        shown = (
+            r'<p class="edition"><a lang="([\w-]+)" rel="alternate" hreflang="\1" href="([^"]+)"'
+        )
+        ((other, place),) = re.findall(shown, text)
+        return (
+            re.search(r'<html [^>]*\blang="([\w-]+)"', text)[1],
+            other,
+            (path.parent / place).resolve(),
+        )
+
+    for path in site.rglob("*.html"):
+        chinese = path.is_relative_to(site / "zh")
+        own, other, target = editions(path)
+        assert (own, other) == (("zh-Hans", "en") if chinese else ("en", "zh-Hans")), path
+        assert editions(target)[:2] == (other, own), path
+        if chinese:
+            assert editions(target)[2] == path.resolve()
+    for path in (site / "zh").rglob(
+        "*.html"
+    ):  # links to machine rooms lead into the English edition
+        for place in re.findall(r'href="(\.\./[^"#?]+)', path.read_text(encoding="utf-8")):
+            assert (path.parent / place).exists(), (path, place)
+
+
+@needs_quarto
 @pytest.mark.parametrize("width", widths)
-def test_search_finds_a_word_from_disk(site, browser, width):
-    page, asked, said = open_page(browser, site / "nbs" / "metrics.html", width)
+@pytest.mark.parametrize(
+    ("name", "word", "found"),
+    [("nbs/metrics", "calibration", "metrics.html"), ("zh/index", "评分", "ratings.html")],
+)
+def test_search_finds_a_word_from_disk(site, browser, width, name, word, found):
+    page, asked, said = open_page(browser, site / f"{name}.html", width)
     if width < 1000:
         page.click(".quarto-search-button")
     else:
         page.click(".aa-Input")
-    page.keyboard.type("calibration")
-    page.wait_for_selector(".aa-Panel a[href*='metrics.html']")
+    page.keyboard.type(word)
+    page.wait_for_selector(f".aa-Panel a[href*='{found}']")
     assert not asked and not said
     page.context.close()
 
@@ -546,7 +841,8 @@ def test_pages_are_accessible(site, browser, scheme):
     listed = re.findall(r"nbs/\S+\.ipynb", (root / "_quarto.yml").read_text())
     chosen = ["index", "glossary", *(name[:-6] for name in listed[:9]), "nbs/functions"]
     wrong = {}
-    for name in [*chosen, "nbs/data/layouts", "nbs/bayesian/gibbs"]:
+    chosen += ["nbs/data/layouts", "nbs/bayesian/gibbs", "zh/index", "zh/nbs/neighbors/user_cf"]
+    for name in chosen:
         page, *_ = open_page(browser, site / f"{name}.html", widths[0], scheme)
         page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
         page.add_script_tag(path=axe[0])
@@ -559,19 +855,26 @@ def test_pages_are_accessible(site, browser, scheme):
 
 @needs_quarto
 @pytest.mark.skipif(shutil.which("pdfinfo") is None, reason="poppler is not on PATH")
-def test_the_pdf(site):
-    (pdf,) = site.glob("*.pdf")
+@pytest.mark.parametrize(
+    ("edition", "contents", "fewest", "most"),
+    [(".", "Contents", 100, 400), ("zh", "目录", 40, 160)],
+)
+def test_the_pdf(site, edition, contents, fewest, most):
+    (pdf,) = (site / edition).glob("*.pdf")
+    names = translate.pages() if edition == "zh" else notebooks
 
     def told(*command):
         done = subprocess.run([*command, pdf], capture_output=True, text=True)
         return done.stdout.splitlines()
 
     pages = next(int(line.split()[1]) for line in told("pdfinfo") if line.startswith("Pages:"))
-    assert len(notebooks) < pages < 400
+    assert fewest < pages < most
     fonts = [line.split()[-5] for line in told("pdffonts")[2:]]
     assert fonts and set(fonts) == {"yes"}, "a font is not embedded"
-    code = [cell for path in notebooks for cell in json.loads(path.read_text())["cells"]]
+    books = [json.loads((root / n).read_text()) for n in names if str(n).endswith(".ipynb")]
+    code = [cell for book in books for cell in book["cells"]]
     figures = sum("image/png" in out.get("data", {}) for c in code for out in c.get("outputs", []))
     assert len(told("pdfimages", "-list")) - 2 >= figures
     text = subprocess.run(["pdftotext", pdf, "-"], capture_output=True, text=True).stdout
-    assert "\ufffd" not in text and "\\_" not in text.partition("Contents")[0]
+    assert "\ufffd" not in text and "\\_" not in text.partition(contents)[0]
+    assert contents in text
