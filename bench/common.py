@@ -74,16 +74,21 @@ def cores_of_others() -> float:
     return max(0.0, (now.busy - then.busy) - (now.own - then.own)) / (now.wall - then.wall)
 
 
+def environment_of_threads(n: int) -> dict[str, str]:
+    "What lets BLAS, numba and torch of another process use `n` threads."
+    return {
+        f"{name}_THREADS" if name.endswith("MAX") else f"{name}_NUM_THREADS": str(n)
+        for name in thread_variables
+    }
+
+
 def set_threads(n: int):
     "Let BLAS, numba and torch use `n` threads, here and in processes started from here."
     import numba
     import torch
     from threadpoolctl import threadpool_limits
 
-    os.environ |= {
-        f"{name}_THREADS" if name.endswith("MAX") else f"{name}_NUM_THREADS": str(n)
-        for name in thread_variables
-    }
+    os.environ |= environment_of_threads(n)
     threadpool_limits(n)
     numba.set_num_threads(n)
     torch.set_num_threads(n)

@@ -25,9 +25,11 @@ from collections import Counter
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
-from common import options, ratings, rehearsal, set_threads, show, spread, write
+from common import environment_of_threads, options, ratings, rehearsal, show, spread, write
+from numba import get_num_threads
 
 from thu_big_data_ml import (
     ALSFactorization,
@@ -99,8 +101,7 @@ def fit_by(workers: int, **job) -> dict:
     start = time.perf_counter()
     words = ["-m", "torch.distributed.run", "--standalone", "--max-restarts", "1"]
     words = [*words, "--nproc-per-node", str(workers)] if workers > 1 else []
-    set_threads(1)  # of each, by the environment
-    environment = os.environ | dict(WORK=json.dumps(job))
+    environment = os.environ | environment_of_threads(1) | dict(WORK=json.dumps(job))
     done = subprocess.run(
         [sys.executable, *words, __file__], env=environment, capture_output=True, text=True
     )
@@ -164,9 +165,13 @@ def cluster_of(workers: int):
     "A client of workers on this machine, a thread each."
     from dask.distributed import LocalCluster
 
-    set_threads(1)  # of each, by the environment
     where = dict(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0")
-    with LocalCluster(**where) as cluster, cluster.get_client() as client:
+    with (
+        patch.dict(os.environ, environment_of_threads(1)),
+        LocalCluster(**where) as cluster,
+        cluster.get_client() as client,
+    ):
+        assert set(client.run(get_num_threads).values()) == {1}  # of numba
         yield client
 
 
