@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['result_files', 'OtherExperiment', 'sole_use', 'Experiment', 'json_ready', 'figures_page', 'best_of_families',
-           'with_names', 'apart', 'thinned']
+           'with_names', 'spread_out', 'thinned']
 
 # %% ../../nbs/evaluation/experiment.ipynb #n002
 import html
@@ -295,7 +295,7 @@ def with_names(fig: Figure, best: list[str]) -> Figure:
     fig.data = sorted(fig.data, key=lambda line: line.name in colours)  # colour lies above grey
     ends = sorted((line.y[-1], line.name, line.x[-1]) for line in fig.data)
     every = np.concatenate([line.y for line in fig.data])
-    places = apart(np.array([end[0] for end in ends]), every.max(), np.ptp(every) * 16 / 480)
+    places = spread_out(np.array([end[0] for end in ends]), every.max(), np.ptp(every) * 16 / 480)
     for line in fig.data:
         colour = colours.get(line.name, "#9a9a9a")
         line.update(line=dict(color=colour, dash="solid"), marker_color=colour)
@@ -307,7 +307,7 @@ def with_names(fig: Figure, best: list[str]) -> Figure:
     return fig.update_layout(**size)
 
 
-def apart(places: np.ndarray, top: float, gap: float) -> np.ndarray:
+def spread_out(places: np.ndarray, top: float, gap: float) -> np.ndarray:
     "Ascending places, moved as little as it takes to be so far from each other and below the top."
     steps = gap * np.arange(len(places))
     return np.minimum(np.maximum.accumulate(places - steps) + steps, top - steps[::-1])
