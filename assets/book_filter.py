@@ -22,6 +22,7 @@ import sys
 import textwrap
 import tokenize
 from functools import cache
+from html import escape
 from pathlib import Path
 
 import griffe
@@ -333,6 +334,21 @@ def only_imports(source: str) -> bool:
     return all(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.parse(source).body)
 
 
+def described(outputs: list[dict], source: str) -> list[dict]:
+    "Outputs whose interactive figures say what is drawn: Quarto tells it of pictures alone."
+    found = re.search(r'^#\| fig-alt: "(.*)"$', source, re.M)
+    if not found or not any("text/html" in output.get("data", {}) for output in outputs):
+        return outputs
+    opening = f'<div role="group" aria-label="{escape(found[1])}">'
+    told = []
+    for output in outputs:
+        data = output.get("data", {})
+        if "text/html" in data:
+            data = data | {"text/html": [opening, "".join(data["text/html"]), "</div>"]}
+        told.append(output | ({"data": data} if data else {}))
+    return told
+
+
 def code_cells(cell: dict, source: str, room: bool) -> list[dict]:
     "What the page has of a cell with code."
     marks = {found[1] for found in mark.finditer(source)}
@@ -342,7 +358,7 @@ def code_cells(cell: dict, source: str, room: bool) -> list[dict]:
     if "hide" in marks or re.match(r"\s*[%!]", bare) is None and only_imports(bare):
         return []
     if not marks & {"export", "exports", "exporti"}:
-        return [cell | {"source": source}]
+        return [cell | {"source": source, "outputs": described(cell["outputs"], source)}]
     shown = "exports" in marks
     after = documentation_cells(bare, shown, room and not shown)
     if shown:

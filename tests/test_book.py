@@ -208,6 +208,17 @@ def test_outputs_of_exporting_cells_stay():
     assert last["source"].startswith("#| echo: false\n") and last["outputs"]
 
 
+def test_an_interactive_figure_says_what_is_drawn():
+    book = notebook('#| label: fig-a\n#| fig-alt: "Bars & <dots>."\nplot(1)', "x")
+    drawn = {"text/html": ["<div", ">x</div>"], "image/png": "x"}
+    for cell in book["cells"][1:]:
+        cell["outputs"] = [{"output_type": "display_data", "data": drawn}]
+    figure, other = cells_of(book)[1:]
+    told = '<div role="group" aria-label="Bars &amp; &lt;dots&gt;."><div>x</div></div>'
+    assert "".join(figure["outputs"][0]["data"]["text/html"]) == told
+    assert other["outputs"][0]["data"] == drawn == book["cells"][1]["outputs"][0]["data"]
+
+
 def test_the_filter_is_a_program(tmp_path):
     given = json.dumps(notebook(f"#| export\n{scale} # Zoë"), ensure_ascii=False)
     command = [sys.executable, root / "assets" / "book_filter.py"]
@@ -263,6 +274,142 @@ def test_the_page_of_functions_is_of_today(monkeypatch):
     for _, path, anchor in rows:
         page = book_filter.page(json.loads((root / "nbs" / path).read_text()))
         assert f'id=\\"{anchor}\\"' in json.dumps(page), anchor
+
+
+# Text
+
+
+part_one = [
+    root / name
+    for name in re.findall(
+        r"- (\S+\.(?:qmd|ipynb))$",
+        (root / "_quarto.yml").read_text().partition('part: "The machine rooms"')[0],
+        re.M,
+    )
+]
+pages = [*root.glob("*.qmd"), *notebooks]
+captions = r'^#\| (?:fig|tbl)-(?:cap|subcap|alt): "(.*)"$'
+
+
+def cells_in(path: Path) -> list[dict]:
+    "The cells of a notebook; a page of Markdown is one."
+    if path.suffix == ".qmd":
+        return [{"cell_type": "markdown", "source": path.read_text(encoding="utf-8")}]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [cell | {"source": "".join(cell["source"])} for cell in cells]
+
+
+def written_in(path: Path) -> str:
+    "What a page says in words: its Markdown, captions and alternative texts."
+    texts = []
+    for cell in cells_in(path):
+        found = re.findall(captions, cell["source"], re.M)
+        texts += [cell["source"]] if cell["cell_type"] == "markdown" else found
+    return "\n\n".join(texts)
+
+
+def without_code(text: str) -> str:
+    "Markdown in which blocks of code and formulas end a paragraph, and short ones are a word."
+    text = re.sub(r"^(```+)[^`\n]*\n.*?^\1$", "\n\n", text, flags=re.S | re.M)
+    text = re.sub(r"\$\$.*?\$\$", "\n\n", text, flags=re.S)
+    return re.sub(r"`[^`\n]+`|(?<!\\)\$[^$]+?(?<!\\)\$", "X", text)
+
+
+def sentences(text: str) -> list[str]:
+    "The sentences of Markdown, and its titles, items and cells of tables, which end like them."
+    text = re.sub(r"\{\{<.*?>\}\}|\{[.#][^}]*\}|^:::.*$", "", without_code(text), flags=re.M)
+    text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"^\|.*\|$", lambda row: row[0].replace("|", "\n\n"), text, flags=re.M)
+    text = re.sub(r"^ *(?:[-*>:]|\d+\.|#+) ", "\n\n", text, flags=re.M)
+    ends = r"(?:(?<=[.!?])|(?<=[.!?][*)\"”])|(?<=[.!?][*][*]))(?<!al\.)\s+(?=[*(\"“\[]*[A-Z0-9@])"
+    parts = (part for block in re.split(r"\n\s*\n", text) for part in re.split(ends, block))
+    return [" ".join(part.split()) for part in parts if re.search(r"\w", part)]
+
+
+def words_in(sentence: str) -> list[str]:
+    return [word for word in sentence.split() if re.search(r"\w", word)]
+
+
+def avoided() -> list[str]:
+    "The words that the glossary names as those not to use."
+    table = (root / "glossary.qmd").read_text(encoding="utf-8").partition("## Not these")[2]
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \|$", table, re.M)[1:]
+    return [word for row in rows for word in row.split(", ")]
+
+
+def cited_in(text: str) -> set[str]:
+    "Keys behind an @, of works and of figures."
+    return set(re.findall(r"(?<![\w`])@([a-z][\w-]*)", without_code(text)))
+
+
+def labels_in(path: Path) -> list[str]:
+    labels = []
+    for cell in cells_in(path):
+        pattern = {"markdown": r"\{#((?:fig|tbl|sec|eq)-[\w-]+)", "code": r"^#\| label: (\S+)$"}
+        labels += re.findall(pattern.get(cell["cell_type"], "$^"), cell["source"], re.M)
+    return labels
+
+
+def is_work(key: str) -> bool:
+    return key.partition("-")[0] not in ("fig", "tbl", "sec", "eq")
+
+
+def test_sentences_are_told_apart():
+    text = (
+        "## A title\n\nOne `a. B` and $x | y$ here, see [a link](a.B/c.ipynb). **Two.** Three (by"
+        " @lim2007 et al. 2007) is\nlong: it\n\n$$x. Y$$\n\nends.\n\n- item one\n- item two\n"
+        "\n| a | b. C |\n|:--|--:|\n\n```python\nx = 1. Y\n```\n\n: A caption. {#tbl-x}\n"
+    )
+    assert sentences(text) == [
+        *("A title", "One X and X here, see a link.", "**Two.**"),
+        *("Three (by @lim2007 et al. 2007) is long: it", "ends.", "item one", "item two"),
+        *("a", "b.", "C", "A caption."),
+    ]
+    assert len(words_in("No word: – 1 |")) == 3
+
+
+@pytest.mark.parametrize("path", [*part_one, root / "promises.qmd"], ids=name_of)
+def test_prose_is_short_and_plain(path):
+    told = sentences(written_in(path))
+    assert len(told) > 10
+    assert not [sentence for sentence in told if len(words_in(sentence)) > 40]
+    assert len(avoided()) > 10
+    homely = re.compile(rf"\b(?:{'|'.join(map(re.escape, avoided()))})\b", re.I)
+    assert not [sentence for sentence in told if homely.search(sentence)]
+
+
+def test_every_work_is_listed_and_cited():
+    bibliography = (root / "assets" / "references.bib").read_text(encoding="utf-8")
+    listed = re.findall(r"^@\w+\{(\S+),$", bibliography, re.M)
+    assert len(listed) == bibliography.count("\n@") + 1 == len(set(listed))
+    cited = {key for path in pages for key in cited_in(written_in(path)) if is_work(key)}
+    assert cited == set(listed)
+
+
+def test_labels_are_unique_and_references_have_one():
+    labels = {path: labels_in(path) for path in pages}
+    every = [label for found in labels.values() for label in found]
+    assert every and len(set(every)) == len(every)
+    referred = {path: {k for k in cited_in(written_in(path)) if not is_work(k)} for path in pages}
+    lost = {name_of(path): referred[path] - set(labels[path]) for path in pages}
+    assert not {name: keys for name, keys in lost.items() if keys}, "no such label on the page"
+    unread = {name_of(path): set(labels[path]) - referred[path] for path in part_one}
+    assert not {name: keys for name, keys in unread.items() if keys}, "no text refers to them"
+
+
+@pytest.mark.parametrize("path", pages, ids=name_of)
+def test_figures_and_tables_have_captions(path):
+    for cell in cells_in(path):
+        source, outputs = cell["source"], json.dumps(cell.get("outputs", ""))
+        labels = re.findall(r"^#\| label: (\S+)$", source, re.M)
+        assert all(label.startswith(("fig-", "tbl-")) for label in labels), labels
+        options = [f'#| {label[:3]}-cap: "' for label in labels]
+        if path in part_one and "plotly-graph-div" in outputs:
+            options += ["#| label: fig-", '#| fig-cap: "', '#| fig-alt: "']
+        assert not [option for option in options if option not in source], cell.get("id")
+        if cell["cell_type"] == "markdown":
+            for caption in re.findall(r"^(.*)\{#tbl-", source, re.M):
+                assert re.match(r": \S", caption), caption
 
 
 # After rendering

@@ -1,4 +1,4 @@
-"The book without Quarto: its pages exist, and links and references lead somewhere."
+"The book without Quarto: its pages exist, and links lead somewhere."
 
 import json
 import re
@@ -45,23 +45,6 @@ def test_links_lead_to_files(path):
             assert target.is_file() and target.is_relative_to(root), link
             if target.suffix in (".ipynb", ".qmd") and path.suffix in (".ipynb", ".qmd"):
                 assert name_of(target) in listed, f"{link} is no page of the book"
-
-
-def test_every_figure_and_table_has_one_label_and_a_caption():
-    code = [source for path in notebooks for source in cells_of(path, "code")]
-    labelled = [source for source in code if re.search(r"^#\| label:", source, re.M)]
-    labels = [re.search(r"^#\| label: (\S+)$", source, re.M)[1] for source in labelled]
-    assert labels and len(set(labels)) == len(labels)
-    for label, source in zip(labels, labelled):
-        kind = label.partition("-")[0]
-        assert kind in ("fig", "tbl") and re.search(rf"^#\| {kind}-cap: \S", source, re.M), label
-
-
-@pytest.mark.parametrize("path", notebooks, ids=name_of)
-def test_references_lead_to_figures_of_the_same_notebook(path):
-    code = "\n".join(cells_of(path, "code"))
-    labels = set(re.findall(r"^#\| label: (\S+)$", code, re.M))
-    assert set(re.findall(r"@((?:fig|tbl|sec|eq)-[\w-]+)", prose_of(path))) <= labels
 
 
 @pytest.mark.parametrize("path", notebooks, ids=name_of)
