@@ -30,6 +30,7 @@ import griffe
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 mark = re.compile(r"^#\|[ \t]*([\w-]+)(?=([ \t]*:)?)[^\n]*\n?", re.M)
+FEW_LINES = 5
 kind_line = re.compile(r"^\*An? (chapter|machine room|appendix)\.\*\n*", re.M)
 marked = re.compile(  # in a docstring: reStructuredText's code and emphasis, a formula, an address
     r"``(.+?)``|`([^`]+)`|(?<![\w*])\*(?! )([^*]+)(?<! )\*(?![\w*])"
@@ -358,13 +359,28 @@ def code_cells(cell: dict, source: str, room: bool) -> list[dict]:
     if "hide" in marks or re.match(r"\s*[%!]", bare) is None and only_imports(bare):
         return []
     if not marks & {"export", "exports", "exporti"}:
-        return [cell | {"source": source, "outputs": described(cell["outputs"], source)}]
+        shown = cell | {"source": source, "outputs": described(cell["outputs"], source)}
+        return working_cells(shown, bare, room)
     shown = "exports" in marks
     after = documentation_cells(bare, shown, room and not shown)
     if shown:
         return [cell | {"source": without_docstrings(source)}, *after]
     quiet = [cell | {"source": f"#| echo: false\n{source}"}] if cell["outputs"] else []
     return [*after, *quiet]
+
+
+def working_cells(cell: dict, bare: str, room: bool) -> list[dict]:
+    """A cell that works something out, in HTML and in the PDF.
+
+    In a chapter, more than a few lines that make a table or a figure are folded away; the PDF has
+    what they make.
+    """
+    source = cell["source"]
+    if room or len(bare.splitlines()) <= FEW_LINES or not re.search(r"^#\| label:", source, re.M):
+        return [cell]
+    told = only_in("html", folded("Code", [block(bare)], ' class="doc-source"'))
+    head = {"cell_type": "markdown", "metadata": {}, "source": "\n\n".join(told)}
+    return [head, cell | {"source": f"#| echo: false\n{source}"}]
 
 
 def prose_cell(cell: dict, text: str, room: bool, path: str) -> dict:

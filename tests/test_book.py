@@ -222,6 +222,19 @@ def test_an_interactive_figure_says_what_is_drawn():
     assert other["outputs"][0]["data"] == drawn == book["cells"][1]["outputs"][0]["data"]
 
 
+def test_long_code_of_a_table_is_folded_in_a_chapter():
+    long = '#| label: tbl-a\n#| tbl-cap: "A"\n' + "x = 1\n" * 5 + "x"
+    head, shown = filtered(long)
+    assert shown["source"].startswith("#| echo: false\n#| label: tbl-a\n")
+    assert "<summary>Code</summary>" in only([head], "html") and not only([head], "typst")
+    assert only([head], "html").count("x = 1") == 5
+    for kept, kind in ((long, "machine room"), (long.replace("x = 1\n", "", 1), "chapter")):
+        (cell,) = filtered(kept, kind=kind)
+        assert cell["source"] == kept
+    (cell,) = filtered("x = 1\n" * 9)
+    assert "echo" not in cell["source"]
+
+
 def test_the_filter_is_a_program(tmp_path):
     given = json.dumps(notebook(f"#| export\n{scale} # Zoë"), ensure_ascii=False)
     command = [sys.executable, root / "assets" / "book_filter.py"]
