@@ -21,7 +21,7 @@ $(READY): settings.ini setup.py constraints.txt
 RUN := $(PY) -m thu_big_data_ml run --data sample --output results
 PAGE := nbs/big_data_analytics/matrix_decomposition.ipynb
 run: $(READY) ## the whole experiment on real ratings: table, figures and the executed one-page notebook in results/
-	@echo "Fifteen models on 100,004 real ratings, and beside them seven on one page: some two minutes on two cores."
+	@echo "Fifteen models on 100,004 real ratings, and beside them seven on one page: some three minutes on two cores."
 	@mkdir -p results
 	@$(PY) assets/execute_notebooks.py --to results/notebooks $(PAGE) > results/page.log 2>&1 & page=$$!; \
 	$(RUN); table=$$?; if [ $$table -eq 3 ]; then $(RUN) --restart; table=$$?; fi; \
