@@ -29,10 +29,11 @@ run: $(READY) ## the whole experiment on real ratings: table, figures and the ex
 
 JOBS ?= 2
 # the tests of a file stay together: what they share is fitted once, and a kernel is compiled once
-test: $(READY) ## notebooks and package agree, every test passes, every notebook runs; JOBS=2 at a time
+test: $(READY) ## notebooks and package agree, every test passes, every notebook runs and says what it stores; JOBS=2 at a time
 	@echo "Tests, and then every notebook, $(JOBS) at a time: some ten minutes on two idle cores."
 	$(PY) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder tests
 	$(PY) assets/execute_notebooks.py --jobs $(JOBS) --to $(VENV)/tested-notebooks
+	$(PY) assets/compare_outputs.py $(VENV)/tested-notebooks
 
 lint: $(READY) ## rules and format of ruff at 100 columns, and the types of the public names
 	ruff check

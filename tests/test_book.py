@@ -16,6 +16,7 @@ root = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(root / "assets"))
 
 import book_filter
+import compare_outputs
 import execute_notebooks
 import polib
 import stay_offline
@@ -266,6 +267,37 @@ def test_every_notebook_is_a_page():
         for cell in page["cells"]:
             if cell["id"] in exported and cell["cell_type"] == "code":
                 assert not any(docstrings("".join(cell["source"]))), f"{name_of(path)} {cell['id']}"
+
+
+def stored(text: str, kind: str = "text/plain") -> dict:
+    "A notebook of a cell with an output."
+    book = notebook("show")
+    book["cells"][1]["outputs"] = [{"output_type": "display_data", "data": {kind: text}}]
+    return book
+
+
+frame = """<table><tr><th></th><th>RMSE</th><th>fit (s)</th></tr>
+<tr><th rowspan="2">a</th><th>b</th><td>0.891</td><td>{}</td></tr>
+<tr><th>c</th><td>{}</td><td>2.0</td></tr></table>"""
+
+
+@pytest.mark.parametrize(
+    "old, new, same",
+    [
+        ("RMSE 0.8908", "RMSE 0.8911", True),
+        ("RMSE 0.8908", "RMSE 0.9308", False),
+        ("1,000 users in 3.2 s, 12 MB", "1,000 users in 9 s, 40 MB", True),
+        ("1,000 users in 3.2 s", "2,000 users in 3.2 s", False),
+        ("fitted", "not fitted", False),
+        ("08:12:13 done", "09:00:01 done", True),
+        (frame.format(1.5, 0.5), frame.format(9.5, 0.5), True),
+        (frame.format(1.5, 0.5), frame.format(1.5, 0.6), False),
+    ],
+)
+def test_outputs_are_compared_but_for_seconds_and_bytes(old, new, same):
+    kind = "text/html" if "<table" in old else "text/plain"
+    found = compare_outputs.differences(stored(old, kind), stored(new, kind))
+    assert bool(found) != same
 
 
 def index_of_functions() -> str:
