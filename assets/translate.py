@@ -24,6 +24,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import cache, partial
 from pathlib import Path
 
@@ -66,16 +67,25 @@ kept = {
 }
 
 
+units = {"thousand": 3, "million": 6, "billion": 9, "万": 4, "亿": 8}
+amount = re.compile(rf"(\d+(?:[.,]\d+)*)(?: *({'|'.join(units)}))?")
+
+
+def value(found: re.Match) -> str:
+    "A number as it is compared: 6.9 million is 690 万."
+    number = Decimal(found[1].replace(",", "")).scaleb(units.get(found[2], 0))
+    return format(number.normalize(), "f")
+
+
 def of_each_kind(text: str) -> dict[str, Counter]:
     "What must survive translation, taken out of a text kind by kind; and the words that are left."
     found = {}
     for kind, pattern in kept.items():
-        parts = [
-            part[0].replace(",", "") if kind == "number" else part[0]
-            for part in pattern.finditer(text)
-        ]
+        if kind == "number":
+            found[kind] = Counter(map(value, amount.finditer(text)))
+        else:
+            found[kind] = Counter(part[0] for part in pattern.finditer(text))
         text = pattern.sub("] " if kind == "link" else " ", text)
-        found[kind] = Counter(parts)
     return found | {"words": Counter(re.findall(r"[^\W\d_]{2,}", text))}
 
 

@@ -323,6 +323,14 @@ def test_an_update_keeps_what_is_translated(in_chinese, messages, tmp_path, caps
     assert "gone: of yesterday\n      昨天" in said and "1 of them new; 1 are empty" in said
 
 
+def test_the_chinese_readme_says_the_same():
+    texts = [(root / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")]
+    code = [re.sub(r" *#.*", "", "".join(re.findall(r"```.*?```", t, re.S))) for t in texts]
+    assert code[0] == code[1]
+    prose = [re.sub(r"```.*?```|^\[(?:English|中文)\].*$", "", t, flags=re.S | re.M) for t in texts]
+    assert not translate.altered(*prose)
+
+
 def test_faults_of_a_catalogue_are_named(in_chinese, messages):
     entries = translate.entries(in_chinese)
     assert not list(translate.problems(messages, entries))

@@ -19,6 +19,7 @@ from thu_big_data_ml.evaluation.comparison import (
     plot_cold_start,
 )
 from thu_big_data_ml.evaluation.improvements import ladder_table, plot_ladder
+from thu_big_data_ml.evaluation.scaling import growth_exponent, plot_growth
 from thu_big_data_ml.factorization.sgd import SGDFactorization
 from thu_big_data_ml.metrics import (
     calibration,
@@ -287,3 +288,41 @@ def test_questions_on_new_users_say_what_they_need():
     for wrong in (None, pd.DataFrame({"rmse": [1.0]})):
         with pytest.raises((TypeError, ValueError), match="compare_cold_start.* return"):
             plot_cold_start(wrong)
+
+
+def test_planted_exponents_are_found_and_stand_beside_their_names():
+    sizes = np.array([3, 10, 40, 500])
+    for power in (-0.5, 0, 1, 2.3):
+        assert growth_exponent(sizes, 7 * sizes**power) == pytest.approx(power, abs=1e-12)
+    # the slope of the least squares, not of the ends: numpy's
+    noisy = sizes * [1.3, 0.8, 1.1, 0.9]
+    assert growth_exponent(sizes, noisy) == pytest.approx(
+        np.polyfit(np.log(sizes), np.log(noisy), 1)[0]
+    )
+    steps = {"pairs": 0.01 * sizes**2.0, "passes": 2.0 * sizes, "none": np.full(4, 5.0)}
+    table = pd.concat([pd.DataFrame(dict(n=sizes, s=s, step=k)) for k, s in steps.items()])
+    figure = plot_growth(table.sample(frac=1, random_state=0), "n", "s")
+    assert [line.name for line in figure.data] == ["pairs: 2.0", "passes: 1.0", "none: 0.0"]
+    for line, costs in zip(figure.data, steps.values()):
+        assert list(line.x) == sizes.tolist() and list(line.y) == costs.round(4).tolist()
+    assert figure.layout.xaxis.type == figure.layout.yaxis.type == "log"
+
+
+def test_growth_says_what_it_needs():
+    for sizes, costs in (
+        ([1, 2], [1]),
+        ([2, 2], [1, 3]),
+        ([], []),
+        ([1, 0], [1, 2]),
+        ([1, 2], [1, np.nan]),
+        ([[1, 2]], [[1, 2]]),
+    ):
+        with pytest.raises(ValueError, match="two different sizes|above 0"):
+            growth_exponent(sizes, costs)
+    table = pd.DataFrame(dict(step="a", users=[1, 2], seconds=[1.0, 2.0]))
+    with pytest.raises(TypeError, match="DataFrame"):
+        plot_growth([1, 2], "users")
+    with pytest.raises(ValueError, match="no column 'bytes'"):
+        plot_growth(table, "users", "bytes")
+    with pytest.raises(ValueError, match="above 0"):
+        plot_growth(table.assign(seconds=[0.0, 1.0]), "users")

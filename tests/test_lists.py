@@ -42,6 +42,26 @@ def test_a_list_that_knows_the_answer_is_perfect_and_one_of_nothing_finds_nothin
         evaluate_lists({}, data, relevant_from=6)
 
 
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ([1, 2, 3, 4], "movie 1 that its user has rated in train"),
+        ([3, 3, 3, 4], "movie 3 twice"),
+        ([9, 2, 3, 4], "movie 9 that is not in train"),
+    ],
+)
+def test_a_list_of_what_was_seen_or_is_unknown_or_twice_is_refused(wrong, words):
+    rated = [("ann", 1), ("bob", 1), ("bob", 2), ("cy", 2), ("cy", 3), ("cy", 4)]
+    train = pd.DataFrame(rated, columns=["user_id", "movie_id"]).assign(rating=3.0)
+    test = pd.DataFrame({"user_id": ["ann", "bob"], "movie_id": [2, 3], "rating": 5.0})
+    titles = pd.DataFrame({"movie_id": [], "year": [], "title": []})
+    small = RatingData.from_splits(train, test, titles)
+    lists = pd.DataFrame({"user_id": ["ann", "ann", "bob", "bob"], "movie_id": [3, 2, 3, 4]})
+    evaluate_lists({"right": lists}, small, n=2)
+    with pytest.raises(ValueError, match=words):
+        evaluate_lists({"wrong": lists.assign(movie_id=wrong)}, small, n=2)
+
+
 def shown_or_chosen(chosen: bool, seed: int):
     "Ratings of people who see only what they like, or whatever they are shown."
     rng = np.random.default_rng(seed)

@@ -50,6 +50,11 @@ def test_masked_product_equals_the_loop(R):
     np.testing.assert_allclose(masked_product(S, R), loop, atol=1e-6)
 
 
+def test_a_rating_of_zero_that_is_stored_counts():
+    with_zero = csr_matrix(([0.0, 4.0], ([1, 2], [0, 0])), shape=(3, 1))
+    assert masked_product(np.ones((1, 3)), with_zero).tolist() == [[2.0]]
+
+
 @given(
     R=rating_matrices(),
     center=st.sampled_from([None, "mean", "zscore", "baseline"]),

@@ -115,6 +115,10 @@ from .evaluation.lists import (
     evaluate_lists,
     plot_lists,
 )
+from .evaluation.scaling import (
+    growth_exponent,
+    plot_growth,
+)
 
 __version__: str
 __all__ = [
@@ -153,6 +157,7 @@ __all__ = [
     "figure",
     "get_device",
     "get_rating_matrix",
+    "growth_exponent",
     "infer_factors",
     "interval_coverage",
     "joblib_memory",
@@ -171,6 +176,7 @@ __all__ = [
     "plot_error_by_activity",
     "plot_factor_map",
     "plot_grid",
+    "plot_growth",
     "plot_history",
     "plot_ladder",
     "plot_lists",

@@ -369,7 +369,7 @@ def ranking_at(
         )
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("user_id")
 
-
+# %% ../nbs/metrics.ipynb #n002
 def _rank_one(relevant: np.ndarray, y_pred: np.ndarray, k: int) -> dict:  # a row of `ranking_at`
     "One user's list: what stands above the k-th prediction, and a fair share of those equal to it."
     last = np.partition(y_pred, -k)[-k]

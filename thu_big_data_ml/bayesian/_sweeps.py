@@ -64,7 +64,7 @@ class State:
         squares = workers().total(float(np.square(self.error, dtype=float).sum()))
         return float(np.sqrt(squares / self.n_ratings)) * self.unit
 
-
+# %% ../../nbs/bayesian/sweeps.ipynb #n012
 def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
     "Draw everything once, the factors first: the priors are drawn for what ratings made of them."
     users, movies = state.users, state.movies
@@ -82,7 +82,7 @@ def sweep(state: State, noise: bool, nu: float, rng: np.random.Generator):
         draw_noise(movies, users, state.error, state.alpha, nu, rng)
     state.alpha = draw_alpha(users, movies, state.error, rng)
 
-
+# %% ../../nbs/bayesian/sweeps.ipynb #n013
 def draw_grouping(group: Grouping, state: State, rng: np.random.Generator):
     "The effects of the groups, and the precision of these."
     n = len(group.effect)

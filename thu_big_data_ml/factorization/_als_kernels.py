@@ -38,7 +38,7 @@ def copy_vectors(typingctx, source, n, target):
 
     return types.void(*[types.intp] * 3), code
 
-
+# %% ../../nbs/factorization/als_kernels.ipynb #n002
 @kernel(fastmath={"reassoc", "contract"})
 def solve_in_place(
     # float32, m + 1 rows or more, overwritten: the first m have the lower triangle of a positive
@@ -65,7 +65,7 @@ def solve_in_place(
         for t in range(j):
             A[m, t] -= A[m, j] * A[j, t]
 
-
+# %% ../../nbs/factorization/als_kernels.ipynb #n003
 @kernel
 def sum_row(
     # ratings of the row

@@ -33,7 +33,7 @@ def implicit_feedback(R: csr_matrix) -> csr_matrix:
     values = np.repeat(1 / np.sqrt(np.maximum(counts, 1)), counts).astype(np.float32)
     return csr_matrix((values, R.indices, R.indptr), shape=R.shape)
 
-
+# %% ../../nbs/factorization/implicit_prior.ipynb #n003
 class Rated:
     "Who rated what, by the users of this worker and by movies."
 

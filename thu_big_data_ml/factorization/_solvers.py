@@ -68,13 +68,13 @@ def row_penalties(R: csr_matrix, settings: dict) -> list:
     of_factors = [row_penalty(n, settings) for n in (np.diff(R.indptr), of_movies)]
     return of_factors + 2 * [settings["bias_regularization"]]
 
-
+# %% ../../nbs/factorization/solvers.ipynb #n007
 def row_penalty(counts: np.ndarray, settings: dict) -> np.ndarray:  # (n,) float32
     "Lambdas of rows of factors with so many ratings."
     lam, per_rating = settings["regularization"], settings["regularization_per_rating"]
     return (lam + per_rating * np.maximum(counts, 1)).astype(np.float32)
 
-
+# %% ../../nbs/factorization/solvers.ipynb #n008
 def penalty_of(parameter: np.ndarray, lam) -> float:
     "Twice the penalty of one parameter, for one lambda or one for each row."
     squares = np.square(parameter, dtype=float).reshape(len(parameter), -1).sum(1)

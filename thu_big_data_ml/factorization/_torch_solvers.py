@@ -128,7 +128,7 @@ def tile_gradient(
     flat.zero_().scatter_(0, cells, errors.to(tile.dtype))
     return errors.square().sum(), tile @ V, tile.T @ U
 
-
+# %% ../../nbs/factorization/torch_solvers.ipynb #n005
 def cut_tiles(
     R: csr_matrix,  # (n_users, n_movies) ratings
     mean: float,  # is subtracted from the ratings

@@ -34,7 +34,7 @@ def weigh(
         bottom += abs(weight)
     return top, bottom
 
-
+# %% ../../nbs/neighbors/kernels.ipynb #n000
 def turns_of(
     movies: np.ndarray,  # (n,) of the pairs; those of a user together
     indptr: np.ndarray,  # of the ratings by movie

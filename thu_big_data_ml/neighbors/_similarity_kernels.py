@@ -316,7 +316,7 @@ def multiply_reals(ratings, some, others, strip, block):
             )
         clear(few, ratings, strip)
 
-
+# %% ../../nbs/neighbors/similarity_kernels.ipynb #n000
 @kernel
 def divide_by_norms(ratings, some, others, block):
     "The cosine: divide by the norms of both rows."
@@ -328,7 +328,7 @@ def divide_by_norms(ratings, some, others, block):
         for j in range(BYTE_LANES):
             block[x, j] *= inverse * own[j]
 
-
+# %% ../../nbs/neighbors/similarity_kernels.ipynb #n001
 @kernel
 def divide_by_common_norms(ratings, some, others, strip, block):
     "Pearson: divide by the norms over the columns that both rows have; `strip` is of zeros."
