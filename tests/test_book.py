@@ -869,6 +869,18 @@ def test_every_page_leads_to_the_other_edition_and_back(site):
 @needs_quarto
 @pytest.mark.parametrize("width", widths)
 @pytest.mark.parametrize(
+    ("name", "other"), [("zh/index", "index"), ("nbs/data/ratings", "zh/nbs/data/ratings")]
+)
+def test_the_link_to_the_other_edition_can_be_clicked(site, browser, width, name, other):
+    page, *_ = open_page(browser, site / f"{name}.html", width)
+    page.click(".edition a", timeout=5000)
+    page.wait_for_url((site / f"{other}.html").as_uri())
+    page.context.close()
+
+
+@needs_quarto
+@pytest.mark.parametrize("width", widths)
+@pytest.mark.parametrize(
     ("name", "word", "found"),
     [("nbs/metrics", "calibration", "metrics.html"), ("zh/index", "评分", "ratings.html")],
 )
