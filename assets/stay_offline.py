@@ -3,8 +3,8 @@
 A browser blocks two things on a page from disk: scripts that are modules, and fetch. So Quarto's
 module becomes a plain script, and the index of the search is a script, too. What Quarto adds to
 every page for widgets, from the network, is taken out, and plotly.js where there is no figure.
-For readers who listen, the sidebar has a name, its openers are buttons, and empty heads of columns
-are no heads.
+A table of Markdown scrolls by itself where it is wider than the page. For readers who listen, the
+sidebar has a name, its openers are buttons, and empty heads of columns are no heads.
 """
 
 import os
@@ -25,6 +25,7 @@ module = re.compile(
 
 embedded = re.compile(r' data-notebook="[^"]*"')  # a path of this machine
 opener = re.compile(r'(<a [^>]*data-bs-toggle="collapse"[^>]*)role="navigation"')
+table = re.compile(r'<table(?=[^>]*\bclass="[^"]*\btable\b)(?![^>]*\bdataframe\b).*?</table>', re.S)
 empty_head = re.compile(r"<th(\b[^>]*)>\s*</th>")
 
 imported = 'import * as tabsets from "./tabsets/tabsets.js";'
@@ -57,6 +58,7 @@ def plain_page(text: str) -> str:
     if "Plotly.newPlot" not in text:
         text = plotly.sub("", text)
     text = embedded.sub("", text)
+    text = table.sub(r'<div class="scrolls">\g<0></div>', text)
     text = opener.sub(r'\1role="button"', empty_head.sub(r"<td\1></td>", text))
     name = "本书" if re.search(r'<html [^>]*\blang="zh', text) else "Book"
     text = text.replace('<nav id="quarto-sidebar"', f'<nav id="quarto-sidebar" aria-label="{name}"')

@@ -745,6 +745,14 @@ def test_a_page_has_plain_scripts_of_its_own():
     assert "plotly.min.js" in stay_offline.plain_page(figure)
 
 
+def test_a_wide_table_scrolls_by_itself():
+    page = '<p>a</p><table class="caption-top table"><tr><td>b</td></tr></table>'
+    told = stay_offline.plain_page(page)
+    assert told == page.replace("<table", '<div class="scrolls"><table') + "</div>"
+    frame = page.replace("caption-top", "dataframe")  # in a cell's output, which scrolls
+    assert stay_offline.plain_page(frame) == frame
+
+
 def test_scripts_of_another_quarto_are_refused(tmp_path):
     script = tmp_path / "site_libs" / "quarto-search" / "quarto-search.js"
     script.parent.mkdir(parents=True)

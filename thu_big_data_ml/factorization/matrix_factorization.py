@@ -590,7 +590,7 @@ def plot_validation_curves(
         )
         ring = dict(color="white", size=9, line=dict(color=color, width=2))
         if np.ptp(values):
-            at = part.loc[[values.idxmin()]]
+            at = part.loc[[part[y].idxmin()]]
             fig.add_scatter(x=at[x], y=at[y], name="lowest", mode="markers", marker=ring)
     return fig
 
