@@ -335,8 +335,18 @@ def only_imports(source: str) -> bool:
     return all(isinstance(n, ast.Import | ast.ImportFrom) for n in ast.parse(source).body)
 
 
+def without_alignment(output: dict) -> dict:
+    "A table of pandas, its headings aligned as their columns are; Typst obeys the style."
+    data = output.get("data", {})
+    if "<table" not in (page := "".join(data.get("text/html", ""))):
+        return output
+    page = page.replace('<tr style="text-align: right;">', "<tr>")
+    return output | {"data": data | {"text/html": page.splitlines(keepends=True)}}
+
+
 def described(outputs: list[dict], source: str) -> list[dict]:
     "Outputs whose interactive figures say what is drawn: Quarto tells it of pictures alone."
+    outputs = [without_alignment(output) for output in outputs]
     found = re.search(r'^#\| fig-alt: "(.*)"$', source, re.M)
     if not found or not any("text/html" in output.get("data", {}) for output in outputs):
         return outputs

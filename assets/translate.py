@@ -120,12 +120,20 @@ def linked() -> set[str]:
     return {place for text in texts for place in re.findall(r"\]\([^()\s]*#([^()\s]+)\)", text)}
 
 
+def said_in_formula(text: str, say: Say) -> str:
+    "A block that stays, but for the words in a formula of its own line."
+    if not text.lstrip().startswith("$$"):
+        return text
+    words = re.compile(r"(?<=\\text\{)( *)([^{}]*?[a-z]{3}[^{}]*?)( *)(?=\})")
+    return words.sub(lambda part: part[1] + say(part[2], "formula") + part[3], text)
+
+
 def said_in_markdown(text: str, say: Say) -> str:
     "Markdown with another text in each of its blocks."
 
     def replace(found: re.Match) -> str:
         if found["text"] is None:
-            return found[0]
+            return said_in_formula(found[0], say)
         head, message, tail = found["lead"], found["text"].rstrip(), ""
         mark = head.strip()[:1]
         if mark in ("#", ":"):
@@ -151,8 +159,9 @@ def is_label(text: str) -> bool:
 
 
 def is_word(text: str) -> bool:
-    "Whether a cell or a point says words; a movie's title has a capital letter."
-    return is_label(text) and not re.match(r"[^A-Za-z]*[A-Z][a-z]*\b", text)
+    "Whether a cell or a point says words; a movie's title has a capital letter, a model may have."
+    title = re.match(r"[^A-Za-z]*(?!U V|[A-Z]{2,}, )[A-Z][a-z]*\b", text)
+    return is_label(text) and not title
 
 
 def instead(text: str, wanted: Callable, say: Say, kind: str) -> str:
