@@ -223,6 +223,12 @@ def test_an_interactive_figure_says_what_is_drawn():
     assert other["outputs"][0]["data"] == drawn == book["cells"][1]["outputs"][0]["data"]
 
 
+def test_headings_of_a_table_stand_as_its_columns_do():
+    book = stored('<table><tr style="text-align: right;"><th>a</th></tr></table>', "text/html")
+    *_, cell = cells_of(book)
+    assert "".join(cell["outputs"][0]["data"]["text/html"]) == "<table><tr><th>a</th></tr></table>"
+
+
 def test_long_code_of_a_table_is_folded_in_a_chapter():
     long = '#| label: tbl-a\n#| tbl-cap: "A"\n' + "x = 1\n" * 5 + "x"
     head, shown = filtered(long)
@@ -368,6 +374,14 @@ def test_an_update_keeps_what_is_translated(in_chinese, messages, tmp_path, caps
     assert "gone: of yesterday\n      昨天" in said and "1 of them new; 1 are empty" in said
 
 
+def test_words_within_formulas_are_translated():
+    say = {"rated": "评过", "by user": "，用户"}
+    told = translate.said_in_formula(
+        r"$$\sum_{v \text{ rated } i} \text{RMSE} \text{by user}$$", lambda text, kind: say[text]
+    )
+    assert told == r"$$\sum_{v \text{ 评过 } i} \text{RMSE} \text{，用户}$$"
+
+
 def test_the_chinese_readme_says_the_same():
     texts = [(root / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")]
     code = [re.sub(r" *#.*", "", "".join(re.findall(r"```.*?```", t, re.S))) for t in texts]
@@ -439,7 +453,7 @@ Two lines,
 one text:
 
 $$
-\\text{no words}
+\\text{some words} \\text{or}
 $$
 
 ```python
@@ -477,6 +491,7 @@ none = 1
         ("Title", "heading"),
         ("A summary.", "summary"),
         ("Two lines, one text:", "text"),
+        ("some words", "formula"),
         ("An item of two lines", "item"),
         ("Another", "item"),
         ("The `x`", "heading"),
