@@ -4,7 +4,7 @@ A browser blocks two things on a page from disk: scripts that are modules, and f
 module becomes a plain script, and the index of the search is a script, too. What Quarto adds to
 every page for widgets, from the network, is taken out, and plotly.js where there is no figure.
 A table of Markdown scrolls by itself where it is wider than the page. For readers who listen, the
-sidebar has a name, its openers are buttons, and empty heads of columns are no heads.
+sidebar and the contents have names, openers are buttons, and empty heads of columns are no heads.
 """
 
 import os
@@ -62,6 +62,7 @@ def plain_page(text: str) -> str:
     text = opener.sub(r'\1role="button"', empty_head.sub(r"<td\1></td>", text))
     name = "本书" if re.search(r'<html [^>]*\blang="zh', text) else "Book"
     text = text.replace('<nav id="quarto-sidebar"', f'<nav id="quarto-sidebar" aria-label="{name}"')
+    text = text.replace('<nav id="TOC"', '<nav id="TOC" aria-labelledby="toc-title"')
     return module.sub(
         lambda tag: f'{tag[1]}quarto.js" defer></script>\n' if tag[2] == "quarto" else "", text
     )
