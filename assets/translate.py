@@ -8,8 +8,9 @@ Usage: python assets/translate.py update        entries new in the book, and non
 The catalogue is nbs/locale/zh_CN.po. An entry is a heading, a paragraph, an item of a list or a row
 of a table of the first part and its appendices; words within a formula; a caption, or a text for
 those who do not see a figure; a word of a figure, or a heading or word of a table, in a stored
-output. Code, formulas and numbers stay; in what is said of an output `#` stands for a number. What has no other name, such as
-a library, is its own translation; a movie's title in an output is no entry.
+output. Code, formulas and numbers stay; in what is said of an output `#` stands for a number. What
+has no other name, such as a library, is its own translation; a movie's title in an output is no
+entry.
 
 What reads the book is what writes the copy: each function here is given `say`, which gets a message
 and its kind, and returns what stands in its place.
