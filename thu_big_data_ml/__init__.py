@@ -9,7 +9,7 @@ UserCF(n_neighbors=40)
 The list of names stands in `__init__.pyi`, where type checkers read it too.
 """
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 import os
 
