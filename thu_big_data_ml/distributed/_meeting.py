@@ -75,7 +75,7 @@ class Meeting:
         "What each worker wrote; `ConnectionError` names those who did not in time."
         keys, end = [f"{what}/{rank}" for rank in range(self.size)], clock() + self.seconds
         while not self.store.check(keys):
-            if self.heard("error"):
+            if self.heard("error") and not self.store.check(keys):  # it may have come since
                 raise ConnectionError("an error of another worker")
             if clock() > end:
                 lacking = [str(n) for n, key in enumerate(keys) if not self.store.check([key])]
