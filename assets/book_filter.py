@@ -3,7 +3,10 @@
 It reads the code and runs nothing. What a reader sees of a cell with code:
 
     mark       in a chapter                       in a machine room
-    none       code and outputs                   the same
+    none       code and outputs; more than a      code and outputs
+               few lines that make a table or
+               a figure are folded in HTML, and
+               the PDF has what they make
     exports    code without docstrings; HTML      the same
                has the documentation below it
     export     HTML: documentation and source,    the same; the PDF has a line for each

@@ -11,6 +11,7 @@ import numpy as np
 from common import Laps, fresh, memory_of, options, rehearsal, show, spread, write
 from scipy.sparse import csr_matrix
 
+from thu_big_data_ml.evaluation.scaling import growth_exponent
 from thu_big_data_ml.factorization._solvers import ALS, SGD, FullBatchAdamW
 from thu_big_data_ml.factorization.matrix_factorization import MatrixFactorization
 from thu_big_data_ml.neighbors.similarity import user_similarity
@@ -99,26 +100,15 @@ def point(users: int, movies: int, n_ratings: int, random_state: int, repeats: i
 
 
 def exponents(rows: list[dict]) -> list[dict]:
-    """The power of the axis with which the best time grows, by stage: the slope of a line
-    through the logarithms.
-    """
+    "The power of the axis with which the best time grows, by stage."
     fits = []
     for axis, stage in sorted({(row["axis"], row["stage"]) for row in rows}):
         points = [
             row for row in rows if (row["axis"], row["stage"]) == (axis, stage) and "best" in row
         ]
         if len(points) > 1:
-
-            def slope(key):
-                return float(
-                    np.polyfit(
-                        np.log([p[axis] for p in points]), np.log([p[key] for p in points]), 1
-                    )[0]
-                )
-
-            fits.append(
-                dict(axis=axis, stage=stage, time_exponent=slope("best"), points=len(points))
-            )
+            power = growth_exponent([p[axis] for p in points], [p["best"] for p in points])
+            fits.append(dict(axis=axis, stage=stage, time_exponent=power, points=len(points)))
     return fits
 
 
